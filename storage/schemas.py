@@ -1,0 +1,257 @@
+"""Row schemas: frozen, slotted dataclasses with documented columns, and their one cast to and from Arrow."""
+
+import dataclasses
+import functools
+import types
+import typing
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal, Protocol, get_args, get_origin
+
+import pyarrow as pa
+from typing_extensions import Doc
+
+AnswerType = Literal["integer", "decimal", "fraction", "expression", "choice", "proof", "none"]
+FinishReason = Literal["stop", "length"]
+VerdictName = Literal["correct", "wrong", "unknown"]
+
+
+class Row(Protocol):
+    """Every row has an id, unique in its dataset."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def id(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A mathematics problem with the answer that its source gives."""
+
+    id: Annotated[str, Doc("16 hex digits of (source, source_id), or of the NFC text where the source gives no id")]
+    source: Annotated[str, Doc("where it comes from: a file's name, a site, a generator")]
+    source_id: Annotated[str | None, Doc("the id that the source gave, as given")]
+    problem: Annotated[str, Doc("the statement, text with LaTeX")]
+    answer: Annotated[str | None, Doc("the reference answer, null where there is none (proofs)")]
+    answer_type: Annotated[AnswerType, Doc("integer, decimal, fraction, expression, choice, proof or none")]
+    redistributable: Annotated[bool, Doc("false: exports leave the row out unless told otherwise")]
+    parent_ids: Annotated[list[str], Doc("problems this one was made from; empty for imported ones")] = dataclasses.field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """One reply of a solver to one problem."""
+
+    id: Annotated[str, Doc("hash of (stage, problem_id, ordinal)")]
+    problem_id: Annotated[str, Doc("the problem it answers")]
+    ordinal: Annotated[int, Doc("rollout number, from 0")]
+    text: Annotated[str, Doc("the reply as received")]
+    finish_reason: Annotated[FinishReason, Doc("stop, or length when it was cut off")]
+    n_tokens: Annotated[int, Doc("tokens of the reply")]
+    call_id: Annotated[str | None, Doc("key of the model call in the ledger; null for imported replies")]
+    label: Annotated[bool | None, Doc("correctness published with an imported reply, null otherwise")] = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether the final answer of one rollout equals the reference answer."""
+
+    id: Annotated[str, Doc("hash of (stage, rollout_id)")]
+    problem_id: Annotated[str, Doc("the problem")]
+    rollout_id: Annotated[str, Doc("the rollout that was checked")]
+    verdict: Annotated[VerdictName, Doc("correct, wrong or unknown; unknown is never counted as wrong")]
+    answer: Annotated[str | None, Doc("the answer found in the reply, null where none was found")]
+    tier: Annotated[str, Doc("what decided: exact, structural, symbolic or none")]
+    why: Annotated[str, Doc("for unknown: the reason; empty otherwise")] = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Difficulty:
+    """How often a reference solver misses the known answer."""
+
+    id: Annotated[str, Doc("hash of (stage, problem_id)")]
+    problem_id: Annotated[str, Doc("the problem")]
+    n_replies: Annotated[int, Doc("verified replies, unknown ones left out")]
+    n_correct: Annotated[int, Doc("correct ones among them")]
+    pass_rate: Annotated[float, Doc("n_correct / n_replies")]
+    pass_low: Annotated[float, Doc("lower end of the 95 % Jeffreys interval of the pass rate")]
+    pass_high: Annotated[float, Doc("upper end of that interval")]
+    mean_tokens: Annotated[float, Doc("mean tokens of all replies")]
+
+
+@dataclass(frozen=True, slots=True)
+class Solution:
+    """A correct reply chosen to teach from."""
+
+    id: Annotated[str, Doc("hash of (stage, rollout_id)")]
+    problem_id: Annotated[str, Doc("the problem")]
+    rollout_id: Annotated[str, Doc("the rollout it is")]
+    solution: Annotated[str, Doc("the text, without the reasoning block where the short form was asked")]
+    n_tokens: Annotated[int, Doc("tokens of the reply it comes from")]
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What the contamination check found for one row; it marks, never deletes."""
+
+    id: Annotated[str, Doc("hash of (stage, subject_id)")]
+    problem_id: Annotated[str, Doc("the problem of the row that was checked")]
+    subject_id: Annotated[str, Doc("the row that was checked")]
+    contaminated: Annotated[bool, Doc("true when any rule fired")]
+    column: Annotated[str | None, Doc("the checked column the strongest hit is in")]
+    rule: Annotated[str | None, Doc("exact, embedded or ngram_lcs")]
+    benchmark: Annotated[str | None, Doc("the protected set")]
+    item: Annotated[str | None, Doc("id of the protected text")]
+    ratio: Annotated[float | None, Doc("LCS ratio over the protected text, 0 to 1")]
+
+
+@dataclass(frozen=True, slots=True)
+class Protected:
+    """A text that nothing may be trained on."""
+
+    id: Annotated[str, Doc("hash of (benchmark, text)")]
+    benchmark: Annotated[str, Doc("the set it belongs to")]
+    item: Annotated[str, Doc("its id there, or its line number")]
+    text: Annotated[str, Doc("the question as published")]
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A row to train on: what the model sees and what it should say."""
+
+    trains: ClassVar[bool] = True  # publish demands a contamination certificate
+
+    id: Annotated[str, Doc("hash of (stage, solution_id)")]
+    problem_id: Annotated[str, Doc("the problem")]
+    solution_id: Annotated[str, Doc("the solution it was made from")]
+    problem: Annotated[str, Doc("the statement, from which the trainer renders the prompt")]
+    completion: Annotated[str, Doc("the text the loss is on")]
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A model that the factory trained."""
+
+    id: Annotated[str, Doc("digest of weights, config, tokenizer and template")]
+    path: Annotated[str, Doc("folder, relative to the store")]
+    base: Annotated[str, Doc("identity of the model it started from")]
+    trained_on: Annotated[str, Doc("dataset@version")]
+    trained_on_digest: Annotated[str, Doc("digest of that version")]
+    method: Annotated[str, Doc("sft, dpo, reward or grpo")]
+    steps: Annotated[int, Doc("optimizer steps")]
+    loss_first: Annotated[float, Doc("training loss over the first logged steps")]
+    loss_last: Annotated[float, Doc("training loss over the last logged steps")]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """One metric of one model on one problem set."""
+
+    id: Annotated[str, Doc("hash of (stage, metric)")]
+    metric: Annotated[str, Doc("pass@k or maj@k, with k in it")]
+    value: Annotated[float, Doc("mean over problems and runs, 0 to 1")]
+    sd: Annotated[float | None, Doc("standard deviation over runs (ddof 1), null for a single run")]
+    low: Annotated[float, Doc("lower end of the 95 % bootstrap interval over problems")]
+    high: Annotated[float, Doc("upper end of that interval")]
+    n_problems: Annotated[int, Doc("problems")]
+    n_runs: Annotated[int, Doc("independent passes over the problems")]
+    n_unknown: Annotated[int, Doc("replies whose verdict was unknown; they count as not correct here")]
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """An input row that gave no output, and why. Kept beside every version."""
+
+    id: Annotated[str, Doc("id of the input row")]
+    problem_id: Annotated[str | None, Doc("its problem, where it has one")]
+    fate: Annotated[Literal["rejected", "quarantined"], Doc("rejected: a verdict on the row; quarantined: a failure that may heal")]
+    reason: Annotated[str, Doc("short fixed text, to be counted")]
+    detail: Annotated[str, Doc("what exactly, for a person")]
+
+
+ROW_TYPES: dict[str, type] = {
+    t.__name__: t
+    for t in (Problem, Rollout, Verdict, Difficulty, Solution, Mark, Protected, Example, Checkpoint, Evaluation, Dropped)
+}
+
+_ARROW = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
+
+
+def _arrow_type(hint: Any) -> tuple[pa.DataType, bool]:
+    """(Arrow type, nullable) of a column's annotation."""
+    if get_origin(hint) is Annotated:
+        return _arrow_type(get_args(hint)[0])
+    if get_origin(hint) in (types.UnionType, typing.Union):
+        inner = [a for a in get_args(hint) if a is not type(None)]
+        return _arrow_type(inner[0])[0], True
+    if get_origin(hint) is Literal:
+        return pa.string(), False
+    if get_origin(hint) is list:
+        return pa.list_(pa.field("item", _arrow_type(get_args(hint)[0])[0], nullable=False)), False
+    if hint in _ARROW:
+        return _ARROW[hint], False
+    raise TypeError(f"no Arrow type for a column annotated {hint!r}")
+
+
+@functools.cache
+def arrow_schema(row_type: type) -> pa.Schema:
+    """The Arrow schema of a row class; its name travels in the schema's metadata."""
+    hints = typing.get_type_hints(row_type, include_extras=True)
+    fields = []
+    for field in dataclasses.fields(row_type):
+        arrow, nullable = _arrow_type(hints[field.name])
+        fields.append(pa.field(field.name, arrow, nullable=nullable))
+    return pa.schema(fields, metadata={"mathmill.row": row_type.__name__})
+
+
+def row_type_of(schema: pa.Schema) -> type:
+    """The row class that a stored table holds."""
+    name = (schema.metadata or {}).get(b"mathmill.row", b"").decode()
+    if name not in ROW_TYPES:
+        raise ValueError(f"no row class {name!r}: have {sorted(ROW_TYPES)}")
+    return ROW_TYPES[name]
+
+
+def to_table(rows: Iterable[Any], row_type: type) -> pa.Table:
+    """Rows as an Arrow table sorted by id. A null in a column that allows none is an error naming row and column."""
+    ordered = sorted(rows, key=lambda r: r.id)
+    schema = arrow_schema(row_type)
+    names = schema.names
+    columns = {name: [getattr(r, name) for r in ordered] for name in names}
+    for field in schema:
+        if not field.nullable and None in columns[field.name]:
+            bad = ordered[columns[field.name].index(None)]
+            raise ValueError(f"{row_type.__name__} {bad.id}: column {field.name!r} must not be null")
+    return pa.table(columns, schema=schema)
+
+
+def from_table(table: pa.Table, row_type: type) -> list[Any]:
+    """The rows of a table as instances of their class."""
+    columns = [table.column(name).to_pylist() for name in arrow_schema(row_type).names]
+    return [row_type(*values) for values in zip(*columns, strict=True)]
+
+
+def problem_key(row: Any) -> str | None:
+    """The problem a row belongs to: `problem_id`, the id itself for a Problem, None for rows of no problem."""
+    if isinstance(row, Problem):
+        return row.id
+    return getattr(row, "problem_id", None)
+
+
+def key_column(row_type: type) -> str | None:
+    """The column that holds what `problem_key` gives."""
+    if row_type is Problem:
+        return "id"
+    return "problem_id" if "problem_id" in {f.name for f in dataclasses.fields(row_type)} else None
+
+
+def columns_doc(row_type: type) -> Sequence[tuple[str, str, str]]:
+    """(column, type, meaning) of each column, for the data dictionary."""
+    hints = typing.get_type_hints(row_type, include_extras=True)
+    out = []
+    for field in dataclasses.fields(row_type):
+        arrow, nullable = _arrow_type(hints[field.name])
+        doc = next((m.documentation for m in getattr(hints[field.name], "__metadata__", ()) if isinstance(m, Doc)), "")
+        out.append((field.name, f"{arrow}{'?' if nullable else ''}", doc))
+    return out
