@@ -130,7 +130,7 @@ class Engine:
         concurrency: int = 8,
         in_flight: dict[str, asyncio.Future[Reply]] | None = None,
     ) -> None:
-        """`stream` names independent draws; at most `concurrency` calls are under way; `in_flight` is shared by the engines of a process."""
+        """`stream` names independent draws; `concurrency` bounds the calls under way; `in_flight` is shared in a process."""
         self._backend = backend
         self._ledger = ledger
         self._stream = stream

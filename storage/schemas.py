@@ -5,7 +5,7 @@ import functools
 import types
 import typing
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal, Protocol, get_args, get_origin
 
 import pyarrow as pa
@@ -36,7 +36,7 @@ class Problem:
     answer: Annotated[str | None, Doc("the reference answer, null where there is none (proofs)")]
     answer_type: Annotated[AnswerType, Doc("integer, decimal, fraction, expression, choice, proof or none")]
     redistributable: Annotated[bool, Doc("false: exports leave the row out unless told otherwise")]
-    parent_ids: Annotated[list[str], Doc("problems this one was made from; empty for imported ones")] = dataclasses.field(default_factory=list)
+    parent_ids: Annotated[list[str], Doc("problems this one was made from; empty for imported ones")] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,9 +199,9 @@ def arrow_schema(row_type: type) -> pa.Schema:
     """The Arrow schema of a row class; its name travels in the schema's metadata."""
     hints = typing.get_type_hints(row_type, include_extras=True)
     fields = []
-    for field in dataclasses.fields(row_type):
-        arrow, nullable = _arrow_type(hints[field.name])
-        fields.append(pa.field(field.name, arrow, nullable=nullable))
+    for column in dataclasses.fields(row_type):
+        arrow, nullable = _arrow_type(hints[column.name])
+        fields.append(pa.field(column.name, arrow, nullable=nullable))
     return pa.schema(fields, metadata={"mathmill.row": row_type.__name__})
 
 
@@ -219,10 +219,10 @@ def to_table(rows: Iterable[Any], row_type: type) -> pa.Table:
     schema = arrow_schema(row_type)
     names = schema.names
     columns = {name: [getattr(r, name) for r in ordered] for name in names}
-    for field in schema:
-        if not field.nullable and None in columns[field.name]:
-            bad = ordered[columns[field.name].index(None)]
-            raise ValueError(f"{row_type.__name__} {bad.id}: column {field.name!r} must not be null")
+    for column in schema:
+        if not column.nullable and None in columns[column.name]:
+            bad = ordered[columns[column.name].index(None)]
+            raise ValueError(f"{row_type.__name__} {bad.id}: column {column.name!r} must not be null")
     return pa.table(columns, schema=schema)
 
 
@@ -250,8 +250,8 @@ def columns_doc(row_type: type) -> Sequence[tuple[str, str, str]]:
     """(column, type, meaning) of each column, for the data dictionary."""
     hints = typing.get_type_hints(row_type, include_extras=True)
     out = []
-    for field in dataclasses.fields(row_type):
-        arrow, nullable = _arrow_type(hints[field.name])
-        doc = next((m.documentation for m in getattr(hints[field.name], "__metadata__", ()) if isinstance(m, Doc)), "")
-        out.append((field.name, f"{arrow}{'?' if nullable else ''}", doc))
+    for column in dataclasses.fields(row_type):
+        arrow, nullable = _arrow_type(hints[column.name])
+        doc = next((m.documentation for m in getattr(hints[column.name], "__metadata__", ()) if isinstance(m, Doc)), "")
+        out.append((column.name, f"{arrow}{'?' if nullable else ''}", doc))
     return out
