@@ -5,7 +5,7 @@ import typing
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol, get_args, get_origin
+from typing import Any, Generic, Literal, Protocol, TypeVar, get_args, get_origin
 
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
@@ -14,6 +14,7 @@ from models.engine import Engine
 from storage.schemas import ROW_TYPES
 
 Scope = Literal["part", "dataset"]
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +27,8 @@ class Rejected:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
-    """An output of a dataset-wide stage with the ids of the input rows it was made from; `rows` is a row, or a table beside one id each."""
+class Made(Generic[R]):
+    """`Made[RowClass]`: an output of a dataset-wide stage with the ids of the input rows it was made from; `rows` is a row, or a table beside one id each."""
 
     rows: Any
     of: Sequence[str]
@@ -72,6 +73,14 @@ class Workdir:
     store: Path
 
 
+@dataclass(frozen=True, slots=True)
+class ModelFolder:
+    """The local folder of a model that a trainer starts from; the parameter is named like the config field that holds its ref."""
+
+    path: Path
+    identity: str
+
+
 class Runtime:
     """Marks a config field that says how to run, never what comes out: it is left out of every hash."""
 
@@ -110,6 +119,8 @@ class Stage:
     datasets: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
     workdir: str | None = None
+    folders: tuple[str, ...] = ()
+    """Parameters that take the folder of the model whose ref the config field of the same name holds."""
     config_param: str | None = None
     plain: Callable[..., Any] | None = None
     """Stage over plain file rows, for `mathmill apply` (see `plain_form`)."""
@@ -182,6 +193,8 @@ def _read(function: Callable[..., Any], scope: Scope, row: type | None, tools: t
             made.sources += (parameter,)
         elif hint is Workdir:
             made.workdir = parameter
+        elif hint is ModelFolder:
+            made.folders += (parameter,)
         elif inspect.isclass(hint) and issubclass(hint, StageConfig):
             made.config_type, made.config_param = hint, parameter
         elif hint is pa.Table and position == 0 and row is not None:
@@ -199,7 +212,7 @@ def _read(function: Callable[..., Any], scope: Scope, row: type | None, tools: t
         else:
             raise TypeError(
                 f"stage {name!r}: parameter {parameter!r} is annotated {hint!r}: a stage takes row classes, list[row class], "
-                "Engine, Dataset, Source, Workdir, a StageConfig, or (first, with row=...) a pa.Table"
+                "Engine, Dataset, Source, Workdir, ModelFolder, a StageConfig, or (first, with row=...) a pa.Table"
             )
     _look_like(made, function)
     return made
