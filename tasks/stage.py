@@ -28,7 +28,10 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Made(Generic[R]):
-    """`Made[RowClass]`: an output of a dataset-wide stage with the ids of the input rows it was made from; `rows` is a row, or a table beside one id each."""
+    """`Made[RowClass]`: an output of a dataset-wide stage with the ids of the input rows it was made from.
+
+    `rows` is a row, or a table beside one id each.
+    """
 
     rows: Any
     of: Sequence[str]
