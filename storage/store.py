@@ -1,0 +1,200 @@
+"""The store: one folder of immutable objects and one catalog. The only object that the rest of the factory uses for data at rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+
+from storage import shards as shards_
+from storage import versions as versions_
+from storage.catalog import Catalog
+from storage.errors import StoreError
+from storage.objects import Objects
+from storage.schemas import ROW_TYPES, Dropped, arrow_schema
+from storage.shards import Balance, Shard
+from storage.versions import Request, Slot, Version
+
+
+class Store:
+    """Open with `Store.open`. Safe to share among threads; every process opens its own (never across a fork)."""
+
+    def __init__(self, root: Path, catalog: Catalog) -> None:
+        self.root = root
+        self.catalog = catalog
+        self.objects = Objects(root)
+
+    @classmethod
+    def open(cls, root: str | Path, catalog: str | None = None) -> Store:
+        """The store in folder `root`, made if it is not there. `catalog`: `postgresql://...`; default: `catalog.sqlite` in the folder."""
+        root = Path(root).expanduser().absolute()
+        try:
+            for folder in (root, root / "locks", root / "log", root / "objects", root / "tmp"):
+                folder.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise StoreError(f"the store {root} cannot be a folder: {error.filename} is a file; choose another --store") from error
+        except OSError as error:
+            raise StoreError(f"the store {root} cannot be made ({error.strerror}): choose a --store that you can write") from error
+        return cls(root, Catalog(catalog or f"sqlite:///{root / 'catalog.sqlite'}", root / "locks"))
+
+    def close(self) -> None:
+        self.catalog.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # ---- shards
+
+    def lookup(self, key: str) -> Shard | None:
+        """The complete shard of a key whose objects are on disk, else None."""
+        return self.lookup_many([key]).get(key)
+
+    def lookup_many(self, keys: Sequence[str]) -> dict[str, Shard]:
+        """The same for many keys; keys that must be computed are left out."""
+        return shards_.lookup_many(self, keys)
+
+    def lock(self, key: str, on_wait: Callable[[], None] | None = None) -> AbstractContextManager[None]:
+        """Hold a key while its shard is computed; freed when its holder dies. `on_wait` is called once if somebody else holds it.
+
+        Look the key up again after taking it.
+        """
+        return self.catalog.lock(key, on_wait)
+
+    def commit(
+        self,
+        *,
+        key: str,
+        dataset: str,
+        part: str,
+        stage: str,
+        recipe: Mapping[str, Any],
+        rows: pa.Table,
+        dropped: pa.Table,
+        balance: Balance,
+        stats: Mapping[str, Any] | None = None,
+        run_id: str = "",
+        seconds: float = 0.0,
+    ) -> Shard:
+        """Store a computed shard and return the one that holds the key from now on: the first commit wins, unless it has more rows in
+        quarantine than this one. `rows` and `dropped` (class Dropped) are tables sorted by id; nothing is visible in any version.
+
+        Raises UnbalancedError if the rows do not add up, StoreError for other columns than the row class has, or a full disk.
+        """
+        return shards_.commit(
+            self,
+            key=key,
+            dataset=dataset,
+            part=part,
+            stage=stage,
+            recipe=recipe,
+            rows=rows,
+            dropped=dropped,
+            balance=balance,
+            stats=stats or {},
+            run_id=run_id,
+            seconds=seconds,
+        )
+
+    def recipe(self, key: str) -> dict[str, Any] | None:
+        """What decided the rows of a shard."""
+        return shards_.recipe_of(self, key)
+
+    def read(self, content: str | None, columns: Sequence[str] | None = None) -> pa.Table:
+        """The rows of one object (`Shard.content`, `Slot.content`); None (`Shard.dropped` where nothing was dropped) has no rows."""
+        if content is None:
+            empty = arrow_schema(Dropped).empty_table()
+            return empty.select(list(columns)) if columns is not None else empty
+        return self.objects.read(content, columns)
+
+    # ---- publishing
+
+    def publish(
+        self,
+        dataset: str,
+        shards: Mapping[str, str],
+        kind: Literal["replace", "patch"] = "replace",
+        scope: str | None = None,
+        *,
+        buckets: int | None = None,
+        expect_head: int | None = None,
+        inputs: Mapping[str, tuple[str, int]] | None = None,
+        meta: Mapping[str, Any] | None = None,
+        tags: Sequence[str] = (),
+        run_id: str = "",
+    ) -> Version:
+        """Make committed shards (part: shard key) the next version of a dataset, whole or not at all.
+
+        `replace`: exactly these parts. `patch`: the head with these parts; with `scope` (`round=3/`) the parts below it are exactly these.
+        `expect_head`: the version this was computed on top of, 0 for none. If the head already holds exactly these shards it is returned.
+        `buckets`: buckets a round, fixed by the first publication. `inputs`: role: (dataset, version).
+
+        Raises HeadMoved, CertificateError (rows to train on) or StoreError (missing shards, mixed schemas, another row class or bucket
+        count).
+        """
+        request = Request(dataset, kind, scope, buckets, expect_head, inputs, meta, run_id)
+        with self.catalog.write() as connection:
+            version, _ = versions_.publish_in(self, connection, request, shards)
+            for tag in tags:
+                versions_.set_tag(connection, dataset, tag, version.n, run_id, "published")
+        return version
+
+    def digest_of(
+        self, dataset: str, shards: Mapping[str, str], kind: Literal["replace", "patch"] = "replace", scope: str | None = None
+    ) -> str:
+        """The digest that `publish` with the same arguments would give now: what a certificate must name."""
+        with self.catalog.read() as connection:
+            return versions_.digest_of_slots(versions_.wanted(self, connection, Request(dataset, kind, scope), shards))
+
+    # ---- reading
+
+    def resolve(self, spec: str) -> Version:
+        """`tiny.difficulty` (latest), `tiny.difficulty@3` or `tiny.difficulty@prod` (a tag)."""
+        with self.catalog.read() as connection:
+            return versions_.resolve_in(connection, spec)
+
+    def head(self, dataset: str) -> Version | None:
+        """The latest version, None if nothing was published."""
+        with self.catalog.read() as connection:
+            n = versions_.head_number(connection, dataset)
+            return versions_.fetch(connection, dataset, n) if n is not None else None
+
+    def slots(self, version: Version | str) -> list[Slot]:
+        """What each part of a version holds, in order of the parts' names."""
+        version = self._version(version)
+        with self.catalog.read() as connection:
+            return list(versions_.slots_in(connection, version.dataset, version.n).values())
+
+    def table(self, version: Version | str, columns: Sequence[str] | None = None, parts: Sequence[str] | None = None) -> pa.Table:
+        """The rows of a version, part by part, sorted by id within each; only some columns or parts if given."""
+        version = self._version(version)
+        contents = [slot.content for slot in self._parts(version, parts)]
+        empty = arrow_schema(ROW_TYPES[version.row_type]).empty_table()
+        tables = [self.objects.read(content, columns) for content in contents]
+        return pa.concat_tables(tables) if tables else (empty.select(list(columns)) if columns is not None else empty)
+
+    def dropped_table(self, version: Version | str, parts: Sequence[str] | None = None) -> pa.Table:
+        """The input rows that gave no output in a version, and why (class Dropped)."""
+        contents = [slot.dropped for slot in self._parts(self._version(version), parts) if slot.dropped is not None]
+        return pa.concat_tables([arrow_schema(Dropped).empty_table(), *(self.objects.read(content) for content in contents)])
+
+    def files(self, version: Version | str) -> list[Path]:
+        """The Parquet files of a version, in order of the parts."""
+        return [self.objects.path(slot.content) for slot in self.slots(version)]
+
+    def _version(self, version: Version | str) -> Version:
+        return self.resolve(version) if isinstance(version, str) else version
+
+    def _parts(self, version: Version, parts: Sequence[str] | None) -> list[Slot]:
+        slots = self.slots(version)
+        if parts is None:
+            return slots
+        have = {slot.part for slot in slots}
+        if unknown := sorted(set(parts) - have):
+            raise StoreError(f"no part {unknown[:5]} in {version.spec}: have {sorted(have)[:20]}")
+        return [slot for slot in slots if slot.part in set(parts)]
