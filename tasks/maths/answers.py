@@ -1,0 +1,103 @@
+"""Whether two final answers are equal: three verdicts, cheapest evidence first, never a silent False.
+
+Tiers: `exact` (same normal text, or exact numbers), `structural` (own parser; sets, tuples, intervals, matrices, equations; values compared
+exactly), `symbolic` (Math-Verify in killable processes). What none of them decides is `unknown`. An answer is never run as code.
+"""
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+from storage.schemas import AnswerType, VerdictName
+from tasks.maths.exact import Plain, plain
+from tasks.maths.units import KNOWN_UNITS
+
+Tier = Literal["exact", "structural", "symbolic", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A verdict, the tier that decided it, and for `unknown` (or a missing answer) the reason."""
+
+    verdict: VerdictName
+    tier: Tier
+    why: str = ""
+
+
+_CORRECT = Judgement("correct", "exact")
+_WRONG = Judgement("wrong", "exact")
+_ASKS_PERCENT = re.compile(r"percent|%|百分", re.IGNORECASE)
+_CHOICE = re.compile(r"\(?([A-J])\)?(?:[.:)]?|[.:)]\s*\S.*)", re.DOTALL)
+_CHOICES = re.compile(r"\(?[A-J](?:(?: ?, ?| ?and ?| )?[A-J]){0,9}\)?")
+_FRACTIONAL = re.compile(r"\D.*", re.DOTALL)
+_PROOF = re.compile(r"proof\b|q\.?e\.?d\b|\\blacksquare|证明", re.IGNORECASE)
+
+
+def verify_answer(
+    gold: str, given: str, *, question: str | None = None, answer_type: AnswerType | None = None, limit_s: float = 2.0
+) -> Judgement:
+    """Does `given` equal the reference `gold`?
+
+    `question` settles what the answers alone do not: whether 50 may stand for 50 %, whether a list is ordered. `answer_type` "choice"
+    makes capital letters options. `limit_s` bounds the last tier, in seconds of wall time.
+    """
+    if gold == given and gold:
+        return _CORRECT
+    a, b = plain(gold), plain(given)
+    if a.value is not None and b.value is not None:
+        return _numbers(a, b, question)
+    if not a.text or not b.text:
+        return Judgement("unknown", "none", "empty reference" if not a.text else "empty answer")
+    if a.text == b.text:
+        return _CORRECT
+    return Judgement("unknown", "none", "not comparable as numbers")
+
+
+def _numbers(a: Plain, b: Plain, question: str | None) -> Judgement:
+    """Exact comparison of two plain numbers. A unit may be left out by either side; two different known units are never equal."""
+    if a.unit == b.unit or not a.unit or not b.unit:
+        if "%" in (a.unit, b.unit) and a.unit != b.unit:
+            return _percent(a, b, question)
+        if a.value == b.value:
+            return _CORRECT
+        return Judgement("unknown", "none", "equal only after rounding") if _rounds(a, b) or _rounds(b, a) else _WRONG
+    if a.value == b.value and {a.unit, b.unit} <= KNOWN_UNITS:
+        return _WRONG
+    return Judgement("unknown", "none", f"units differ: {a.unit!r} and {b.unit!r}")
+
+
+def _percent(a: Plain, b: Plain, question: str | None) -> Judgement:
+    """One side has a percent sign. 50 % is 0.5; it is also 50 where the reference or the question speaks of percent."""
+    assert a.value is not None and b.value is not None
+    hundredth = Fraction(1, 100)
+    if a.value * (hundredth if a.unit == "%" else 1) == b.value * (hundredth if b.unit == "%" else 1):
+        return _CORRECT
+    if a.value != b.value:
+        return _WRONG
+    if a.unit == "%" or (question and _ASKS_PERCENT.search(question)):
+        return _CORRECT
+    return Judgement("unknown", "none", "a percent sign that neither the question nor the reference asks for")
+
+
+def _rounds(decimal: Plain, exact: Plain) -> bool:
+    """Is `decimal` the rounding of a fraction to three or more significant digits? Then it may be meant, and may not: unknown."""
+    assert decimal.value is not None and exact.value is not None
+    if not decimal.decimal or exact.decimal or exact.value.denominator == 1:
+        return False
+    digits = len(_FRACTIONAL.sub("", decimal.text.partition(".")[2]))
+    return round(exact.value, digits) == decimal.value and abs(decimal.value) * 10**digits >= 100
+
+
+def answer_type_of(answer: str | None) -> AnswerType:
+    """The kind of a reference answer, read off its text."""
+    if answer is None or not answer.strip():
+        return "none"
+    form = plain(answer)
+    if form.value is not None:
+        if form.decimal:
+            return "decimal"
+        return "integer" if form.value.denominator == 1 and "/" not in form.text and "\\frac" not in form.text else "fraction"
+    if _CHOICES.fullmatch(form.text):
+        return "choice"
+    return "proof" if _PROOF.match(form.text) else "expression"
