@@ -142,6 +142,8 @@ class Checkpoint:
     steps: Annotated[int, Doc("optimizer steps")]
     loss_first: Annotated[float, Doc("training loss over the first logged steps")]
     loss_last: Annotated[float, Doc("training loss over the last logged steps")]
+    n_rows: Annotated[int, Doc("rows trained on")] = 0
+    n_too_long: Annotated[int, Doc("rows left out because they are longer than max_length; none is ever cut")] = 0
 
 
 @dataclass(frozen=True, slots=True)
