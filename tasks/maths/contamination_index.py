@@ -1,0 +1,230 @@
+"""Which protected texts a text repeats: equal, contained, or a shared n-gram AND a long common subsequence (Qwen2.5-Math, section 3).
+
+The n-grams of the protected texts are hashed once; a column of texts is checked against them without a Python loop per token, and the LCS
+(rapidfuzz) runs on the pairs that share an n-gram only. It marks; what happens to a marked row is decided elsewhere.
+"""
+
+import dataclasses
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.ipc as ipc
+from rapidfuzz.distance import LCSseq
+from rapidfuzz.process import cpdist
+
+from storage.ids import digest
+from tasks.maths.ngrams import Postings, owners, prefix_sums, spans, windows
+from tasks.maths.normalise import Hashes, Places, Tokens, tokenise
+
+Denominator = Literal["protected", "min", "max"]
+RULES = ("exact", "embedded", "ngram_lcs")
+"""What can fire, strongest first."""
+_SCHEMA = pa.schema([pa.field(name, pa.string(), nullable=False) for name in ("benchmark", "item", "text")])
+_PAIRS = 1 << 18  # pairs compared at once: bounds the memory where an n-gram is common
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """When a text counts as a repetition of a protected one. Lengths are in tokens of `normalise`."""
+
+    ngram: int
+    """A shared run of so many tokens makes a pair a candidate."""
+    mask_numbers: bool
+    """For the shared run, any two numbers are alike."""
+    lcs_masked: bool
+    """For the common subsequence too."""
+    lcs_ratio: float
+    """A candidate is a hit when its longest common subsequence is longer than this share of the denominator."""
+    denominator: Denominator
+    """Length of the protected text, or of the shorter or longer of the two."""
+    exact: bool
+    """Equal token sequences are a hit, whatever their length."""
+    embedded: int
+    """Protected texts shorter than `ngram`, but with at least so many tokens, are a hit where they stand whole; 0 for never."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hits:
+    """Pairs of a checked row and a protected text, as columns of one length."""
+
+    rows: Places
+    texts: Places
+    """Number of the protected text in the index."""
+    rules: npt.NDArray[np.int64]
+    """Position in `RULES`."""
+    ratios: npt.NDArray[np.float64]
+    """LCS over the rule's denominator; 1 for equal and contained texts."""
+
+    @staticmethod
+    def join(parts: Sequence["Hits"]) -> "Hits":
+        """All hits in one, sorted by row, then strongest first: by rule, ratio and number of the text."""
+        empty = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
+        columns = [np.concatenate(c) for c in zip(empty, *(dataclasses.astuple(p) for p in parts), strict=True)]
+        order = np.lexsort((columns[1], -columns[3], columns[2], columns[0]))
+        return Hits(*(c[order] for c in columns))
+
+    def best(self) -> "Hits":
+        """The strongest hit of each row; `self` must be sorted as `join` does."""
+        first = np.flatnonzero(np.diff(self.rows, prepend=-1))
+        return Hits(self.rows[first], self.texts[first], self.rules[first], self.ratios[first])
+
+
+class Index:
+    """Protected texts, hashed for one rule."""
+
+    def __init__(self, protected: pa.Table, rule: Rule) -> None:
+        """`protected` has the columns benchmark, item and text; their order does not matter."""
+        table = protected.select(_SCHEMA.names).cast(_SCHEMA).combine_chunks()
+        self.protected = table.sort_by([(name, "ascending") for name in _SCHEMA.names])
+        self.rule = rule
+        self.digest = digest([dataclasses.asdict(rule), self.protected.to_pylist()])
+        """40 hex digits of the rule and the protected texts."""
+        tokens = _one_batch(self.protected["text"])
+        self.lengths = np.diff(tokens.bounds)
+        self._index_whole_texts(tokens)
+        self._index_ngrams(tokens)
+        self._spell = _Spelling(tokens.masked() if rule.lcs_masked else tokens.hashes)
+        self._spelt = self._spell.texts(tokens.masked() if rule.lcs_masked else tokens.hashes, tokens.bounds, np.arange(len(self.lengths)))
+
+    def _index_whole_texts(self, tokens: Tokens) -> None:
+        sums, starts = prefix_sums(tokens.hashes), tokens.bounds[:-1]
+        self._whole = spans(sums, starts, tokens.bounds[1:])
+        self._full = np.flatnonzero(self.lengths > 0)
+        self._exact = Postings(self._whole[self._full])
+        size = self.rule.embedded
+        self._short = np.flatnonzero((self.lengths >= size) & (self.lengths < self.rule.ngram)) if size else np.zeros(0, np.int64)
+        self._anchors = Postings(spans(sums, starts[self._short], starts[self._short] + size))
+
+    def _index_ngrams(self, tokens: Tokens) -> None:
+        grams = windows(prefix_sums(tokens.masked() if self.rule.mask_numbers else tokens.hashes), self.rule.ngram)
+        texts, inside = owners(tokens.bounds, np.arange(len(grams)), self.rule.ngram)
+        _, once = np.unique(np.stack([grams[inside], texts[inside].astype(np.uint64)]), axis=1, return_index=True)
+        self._gram_texts = texts[inside][once]
+        self._grams = Postings(grams[inside][once])
+
+    def check(self, column: pa.ChunkedArray | pa.Array) -> Hits:
+        """All hits of a column of texts."""
+        return Hits.join([hits for tokens in tokenise(column) for hits in self._check(tokens)])
+
+    def _check(self, tokens: Tokens) -> Iterator[Hits]:
+        sums = prefix_sums(tokens.hashes)
+        if self.rule.exact:
+            yield self._equal(tokens, sums)
+        if len(self._short):
+            yield self._contained(tokens, sums)
+        yield from self._sharing(tokens, prefix_sums(tokens.masked()) if self.rule.mask_numbers else sums)
+
+    def _equal(self, tokens: Tokens, sums: Hashes) -> Hits:
+        found, keys = self._exact.find(spans(sums, tokens.bounds[:-1], tokens.bounds[1:]))
+        entries, found = self._exact.expand(keys, found)
+        return _certain(tokens.rows[found], self._full[entries], "exact")
+
+    def _contained(self, tokens: Tokens, sums: Hashes) -> Hits:
+        starts, keys = self._anchors.find(windows(sums, self.rule.embedded))
+        entries, starts = self._anchors.expand(keys, starts)
+        texts = self._short[entries]
+        owner, _ = owners(tokens.bounds, starts, 0)
+        stops = starts + self.lengths[texts]
+        inside = stops <= tokens.bounds[owner + 1]
+        owner, texts, starts, stops = owner[inside], texts[inside], starts[inside], stops[inside]
+        same = spans(sums, starts, stops) == self._whole[texts]
+        owner, texts = self._pairs(owner[same], texts[same])
+        return _certain(tokens.rows[owner], texts, "embedded")
+
+    def _sharing(self, tokens: Tokens, sums: Hashes) -> Iterator[Hits]:
+        starts, keys = self._grams.find(windows(sums, self.rule.ngram))
+        owner, inside = owners(tokens.bounds, starts, self.rule.ngram)
+        once = np.unique(owner[inside] * len(self._grams.keys) + keys[inside])
+        owner, keys = np.divmod(once, max(1, len(self._grams.keys)))
+        sizes = np.cumsum(self._grams.first[keys + 1] - self._grams.first[keys])
+        for part in np.split(np.arange(len(keys)), np.flatnonzero(np.diff(sizes // _PAIRS)) + 1):
+            entries, of = self._grams.expand(keys[part], owner[part])
+            yield self._compare(tokens, *self._pairs(of, self._gram_texts[entries]))
+
+    def _pairs(self, owner: Places, texts: Places) -> tuple[Places, Places]:
+        """Each (text checked, protected text) once."""
+        once = np.unique(owner * len(self.lengths) + texts)
+        return np.divmod(once, max(1, len(self.lengths)))
+
+    def _compare(self, tokens: Tokens, owner: Places, texts: Places) -> Hits:
+        hashes = tokens.masked() if self.rule.lcs_masked else tokens.hashes
+        asked, place = np.unique(owner, return_inverse=True)
+        spelt = self._spell.texts(hashes, tokens.bounds, asked)
+        common = cpdist([spelt[k] for k in place], [self._spelt[t] for t in texts], scorer=LCSseq.similarity, dtype=np.int32)
+        lengths, own = self.lengths[texts], np.diff(tokens.bounds)[owner]
+        below = {"protected": lengths, "min": np.minimum(lengths, own), "max": np.maximum(lengths, own)}[self.rule.denominator]
+        ratios = common / below
+        hit = ratios > self.rule.lcs_ratio
+        return Hits(tokens.rows[owner[hit]], texts[hit], np.full(hit.sum(), RULES.index("ngram_lcs")), ratios[hit])
+
+    def save(self, path: Path) -> None:
+        """One Arrow file of the rule and the texts; what is derived from them is made again in `load` (a fraction of a second)."""
+        table = self.protected.replace_schema_metadata({"mathmill.rule": json.dumps(dataclasses.asdict(self.rule), sort_keys=True)})
+        with ipc.new_file(path, table.schema) as writer:
+            writer.write_table(table)
+
+    @staticmethod
+    def load(path: Path) -> "Index":
+        with pa.OSFile(str(path)) as file:
+            table = ipc.open_file(file).read_all()
+        rule = (table.schema.metadata or {}).get(b"mathmill.rule")
+        if rule is None:
+            raise ValueError(f"{path} is no contamination index: it names no rule")
+        return Index(table.replace_schema_metadata(None), Rule(**json.loads(rule)))
+
+    def extended(self, protected: pa.Table) -> "Index":
+        """An index of these texts and those of `protected`."""
+        more = protected.select(_SCHEMA.names).cast(_SCHEMA)
+        return Index(pa.concat_tables([self.protected, more]).group_by(_SCHEMA.names).aggregate([]), self.rule)
+
+
+def _certain(rows: Places, texts: Places, rule: str) -> Hits:
+    return Hits(rows, texts, np.full(len(rows), RULES.index(rule)), np.ones(len(rows)))
+
+
+def _one_batch(texts: pa.ChunkedArray) -> Tokens:
+    """The tokens of all texts in their order."""
+    parts = list(tokenise(texts))
+    counts = np.zeros(len(texts), np.int64)
+    for part in parts:
+        counts[part.rows] = np.diff(part.bounds)
+    bounds = np.zeros(len(texts) + 1, np.int64)
+    np.cumsum(counts, out=bounds[1:])
+    hashes, numbers = np.zeros(bounds[-1], np.uint64), np.zeros(bounds[-1], np.bool_)
+    for part in parts:
+        to = _ranges(bounds[part.rows], np.diff(part.bounds))
+        hashes[to], numbers[to] = part.hashes, part.numbers
+    return Tokens(hashes, numbers, bounds, np.arange(len(texts)))
+
+
+def _ranges(starts: Places, counts: Places) -> Places:
+    """starts[0], starts[0] + 1, .. (counts[0] of them), starts[1], .."""
+    ends = np.cumsum(counts)
+    return np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - counts - starts, counts)
+
+
+class _Spelling:
+    """Token sequences as strings of one character a token, for rapidfuzz: a character for each protected token, one for all others."""
+
+    def __init__(self, hashes: Hashes) -> None:
+        self._known = np.unique(hashes)
+        if len(self._known) > 0x10F000:
+            raise ValueError(f"{len(self._known)} different protected tokens: at most {0x10F000} can be indexed at once; split the sets")
+
+    def texts(self, hashes: Hashes, bounds: Places, which: Places) -> list[str]:
+        """The texts numbered `which`."""
+        counts = bounds[which + 1] - bounds[which]
+        tokens = hashes[_ranges(bounds[which], counts)]
+        place = np.searchsorted(self._known, tokens)
+        place[place == len(self._known)] = 0
+        code = np.where(self._known[place] == tokens, place + 1, 0) if len(self._known) else np.zeros(len(tokens), np.int64)
+        code += (code >= 0xD800) * 0x800  # no character is a surrogate
+        whole = code.astype(np.uint32).tobytes().decode("utf-32-le")
+        ends = np.cumsum(counts)
+        return [whole[a:b] for a, b in zip((ends - counts).tolist(), ends.tolist(), strict=True)]

@@ -1,0 +1,296 @@
+r"""Mathematical text as tokens that survive re-typesetting (Qwen2.5-Math, decontamination: "normalise, drop punctuation").
+
+A token is a run of letters, a run of digits, or one CJK character, after NFKC and lower case. Dropped, in every notation:
+punctuation, operators that ASCII can write (`+`, `×`, `\times`, `\frac`, `≤`, `\le`) and LaTeX layout (`\left`, `\,`, `\text`).
+Kept by one name: what has a LaTeX name only (`∩` is `\cap`, `π` is `\pi`). `words` says it plainly; `tokenise` does the same
+to Arrow columns without a loop per token.
+"""
+
+import functools
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+Hashes = npt.NDArray[np.uint64]
+Places = npt.NDArray[np.int64]
+
+_LAYOUT = """left right big bigl bigr bigg biggl biggr text textbf textit textrm textsf textnormal mathrm mathbf mathit mathsf mathbb
+    mathcal boldsymbol operatorname displaystyle textstyle limits nolimits quad qquad hspace vspace phantom mbox hbox rm bf it"""
+_OPERATORS = """frac dfrac tfrac cfrac over times cdot div ast star circ degree prime le leq leqslant ge geq geqslant lt gt ne neq pm mp
+    mid vert lvert rvert lbrace rbrace ldots dots cdots vdots ddots colon backslash"""
+_GREEK = dict(
+    zip(
+        "αβγδεζηθικλμνξοπρστυφχψως",
+        [
+            "alpha",
+            "beta",
+            "gamma",
+            "delta",
+            "epsilon",
+            "zeta",
+            "eta",
+            "theta",
+            "iota",
+            "kappa",
+            "lambda",
+            "mu",
+            "nu",
+            "xi",
+            "omicron",
+            "pi",
+            "rho",
+            "sigma",
+            "tau",
+            "upsilon",
+            "phi",
+            "chi",
+            "psi",
+            "omega",
+            "sigma",
+        ],
+        strict=True,
+    )
+)
+_NAMED = {
+    "∩": "cap",
+    "∪": "cup",
+    "∈": "in",
+    "∉": "notin",
+    "⊂": "subset",
+    "⊆": "subseteq",
+    "∅": "emptyset",
+    "∠": "angle",
+    "△": "triangle",
+    "⊥": "perp",
+    "∥": "parallel",
+    "√": "sqrt",
+    "∞": "infty",
+    "∑": "sum",
+    "∏": "prod",
+    "∫": "int",
+    "∀": "forall",
+    "∃": "exists",
+}
+_SYMBOLS = str.maketrans({char: f" {name} " for char, name in (_GREEK | _NAMED).items()})
+_DROPPED = frozenset(_LAYOUT.split()) | frozenset(_OPERATORS.split())
+_SAME = {"varepsilon": "epsilon", "vartheta": "theta", "varphi": "phi", "varnothing": "emptyset"}
+
+_DIGIT, _LETTER, _CJK = 1, 2, 3
+
+
+def fold(text: str) -> str:
+    """NFKC, lower case, symbols with a LaTeX name spelt out."""
+    return unicodedata.normalize("NFKC", text).lower().translate(_SYMBOLS)
+
+
+def _kind(char: str) -> int:
+    point = ord(char)
+    if 0x3040 <= point <= 0x30FF or 0x3400 <= point <= 0x4DBF or 0x4E00 <= point <= 0x9FFF or 0x20000 <= point <= 0x3FFFF or char == "〇":
+        return _CJK
+    category = unicodedata.category(char)
+    return _DIGIT if category == "Nd" else _LETTER if category[0] in "LM" else 0
+
+
+def words(text: str) -> list[str]:
+    """The tokens of one text: the definition that `tokenise` must equal, and slow."""
+    folded, found, start = fold(text), [], 0
+    while start < len(folded):
+        kind, stop = _kind(folded[start]), start + 1
+        while kind != _CJK and stop < len(folded) and _kind(folded[stop]) == kind:
+            stop += 1
+        word = folded[start:stop]
+        if kind == _LETTER and start and folded[start - 1] == "\\":
+            word = "" if word in _DROPPED else _SAME.get(word, word)
+        if kind and word:
+            found.append(word)
+        start = stop
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """The tokens of a batch of texts, one after the other."""
+
+    hashes: Hashes
+    """(tokens,) 64-bit hash of each; equal tokens have equal hashes."""
+    numbers: npt.NDArray[np.bool_]
+    """(tokens,) true for a run of digits."""
+    bounds: Places
+    """(texts + 1,) text k has the tokens bounds[k] to bounds[k + 1]."""
+    rows: Places
+    """(texts,) position of each text in the column it came from."""
+
+    def masked(self) -> Hashes:
+        """The hashes with all numbers alike."""
+        return np.where(self.numbers, NUMBER, self.hashes)
+
+
+NUMBER = np.uint64(0x9E3779B97F4A7C15)
+"""The hash that stands for any number where numbers are masked."""
+_BASE = 0xD1342543DE82EF95  # odd, so that it has an inverse modulo 2^64
+_MIX = np.uint64(0xFF51AFD7ED558CCD)
+BATCH_BYTES = 1 << 18
+"""Text per batch: what its 8-byte intermediates take stays in a core's cache."""
+
+
+@functools.lru_cache(maxsize=64)
+def powers(base: int, size: int) -> Hashes:
+    """base^0 .. base^(size-1) modulo 2^64."""
+    out = np.full(size, base, dtype=np.uint64)
+    out[:1] = 1
+    return np.cumprod(out, dtype=np.uint64)
+
+
+def powers_from(base: int, size: int) -> Hashes:
+    """At least `size` powers, from a table that grows by doubling."""
+    return powers(base, max(1 << 12, 1 << (size - 1).bit_length()) if size else 1)
+
+
+def inverse(base: int) -> int:
+    """The inverse of an odd number modulo 2^64."""
+    return pow(base, -1, 1 << 64)
+
+
+def tokenise(column: pa.ChunkedArray | pa.Array, batch_bytes: int = BATCH_BYTES) -> Iterator[Tokens]:
+    """The tokens of a column of strings in batches of about `batch_bytes` of text, ASCII texts first in each chunk; nulls are empty."""
+    first = 0
+    for chunk in column.chunks if isinstance(column, pa.ChunkedArray) else [column]:
+        texts = (
+            chunk if pa.types.is_string(chunk.type) or pa.types.is_large_string(chunk.type) else chunk.cast(pa.large_string())
+        ).fill_null("")
+        rows = np.arange(first, first + len(texts))
+        ascii_only = pc.string_is_ascii(texts)
+        plain = ascii_only.to_numpy(zero_copy_only=False)
+        for part, numbers, read in (
+            (texts.filter(ascii_only), rows[plain], _ascii),
+            (texts.filter(pc.invert(ascii_only)), rows[~plain], _unicode),
+        ):
+            for start, stop in _batches(part, batch_bytes):
+                yield read(part.slice(start, stop - start), numbers[start:stop])
+        first += len(texts)
+
+
+def _offsets(texts: pa.Array) -> Places:
+    width = np.int64 if pa.types.is_large_string(texts.type) else np.int32
+    if not len(texts):
+        return np.zeros(1, dtype=np.int64)
+    return np.frombuffer(texts.buffers()[1], width)[texts.offset : texts.offset + len(texts) + 1].astype(np.int64)
+
+
+def _batches(texts: pa.Array, batch_bytes: int) -> Iterator[tuple[int, int]]:
+    """Ranges of texts of about `batch_bytes`, at least one text each."""
+    offsets, start = _offsets(texts), 0
+    while start < len(texts):
+        stop = max(start + 1, int(np.searchsorted(offsets, offsets[start] + batch_bytes)))
+        stop = min(stop, len(texts))
+        yield start, stop
+        start = stop
+
+
+def _fold_table() -> bytes:
+    """Letters to lower case, digits as they are, the backslash to 1, everything else to 0."""
+    table = bytearray(256)
+    for code in range(128):
+        table[code] = ord(chr(code).lower()) if chr(code).isalnum() else 0
+    table[ord("\\")] = 1
+    return bytes(table)
+
+
+_FOLD = _fold_table()
+
+
+def _ascii(texts: pa.Array, rows: Places) -> Tokens:
+    offsets = _offsets(texts)
+    data = texts.buffers()[2]
+    raw = memoryview(data)[offsets[0] : offsets[-1]].tobytes() if data is not None else b""
+    codes = np.frombuffer(raw.translate(_FOLD), np.uint8)
+    kinds = (codes > 1).view(np.uint8) + (codes > 57).view(np.uint8)
+    return _tokens(codes, kinds, offsets - offsets[0], rows, codes == 1 if b"\\" in raw else None)
+
+
+@functools.cache
+def _kinds() -> npt.NDArray[np.uint8]:
+    """Kind by code point: below 2^17 one by one, then one entry for the ideographs up to 2^18 and one for the rest."""
+    table = [_kind(chr(point)) for point in range(1 << 17)]
+    return np.array([*table, _CJK, 0], dtype=np.uint8)
+
+
+def _unicode(texts: pa.Array, rows: Places) -> Tokens:
+    folded = [fold(text) for text in texts.to_pylist()]
+    offsets = np.zeros(len(folded) + 1, dtype=np.int64)
+    np.cumsum([len(text) for text in folded], out=offsets[1:])
+    codes = np.frombuffer("".join(folded).encode("utf-32-le", "surrogatepass"), np.uint32)
+    top = len(_kinds()) - 2
+    kinds = _kinds()[np.where(codes < top, codes, np.where(codes < 0x40000, top, top + 1))]
+    slashes = codes == ord("\\")
+    return _tokens(codes, kinds, offsets, rows, slashes if slashes.any() else None)
+
+
+def _tokens(
+    codes: npt.NDArray[np.uint8] | npt.NDArray[np.uint32],
+    kinds: npt.NDArray[np.uint8],
+    offsets: Places,
+    rows: Places,
+    slashes: npt.NDArray[np.bool_] | None,
+) -> Tokens:
+    """Runs of one kind become tokens: the hash of a run is a difference of prefix sums of code * B^i, brought back by B^-start."""
+    size = len(codes)
+    edges = np.ones(size + 1, dtype=np.bool_)
+    np.not_equal(kinds[1:], kinds[:-1], out=edges[1:size])
+    edges[offsets] = True
+    if kinds.dtype == np.uint8 and codes.dtype != np.uint8:
+        edges[:size] |= kinds == _CJK
+    cuts = np.flatnonzero(edges)
+    sums = np.zeros(size + 1, dtype=np.uint64)
+    np.cumsum(codes * powers_from(_BASE, size)[:size], out=sums[1:])
+    runs = kinds[cuts[:-1]]
+    is_token = runs > 0
+    starts = cuts[:-1][is_token]
+    hashes = np.diff(sums[cuts])[is_token] * powers_from(inverse(_BASE), size)[starts]
+    hashes = _mix(hashes)
+    numbers = runs[is_token] == _DIGIT
+    if slashes is not None:
+        starts, hashes, numbers = _macros(starts, hashes, numbers, slashes, offsets)
+    return Tokens(hashes, numbers, np.searchsorted(starts, offsets), rows)
+
+
+def _mix(hashes: Hashes) -> Hashes:
+    hashes = hashes ^ (hashes >> np.uint64(32))
+    hashes *= _MIX
+    hashes ^= hashes >> np.uint64(29)
+    return hashes
+
+
+@functools.cache
+def _macro_table() -> tuple[Hashes, Hashes]:
+    """(sorted hashes of the macros that change, what each becomes; 0 to drop it)."""
+    change = dict.fromkeys(_DROPPED, "") | _SAME
+    pairs = sorted((hash_of(name), hash_of(new) if new else 0) for name, new in change.items())
+    return np.array([p[0] for p in pairs], dtype=np.uint64), np.array([p[1] for p in pairs], dtype=np.uint64)
+
+
+def hash_of(word: str) -> int:
+    """The hash of one token, as `tokenise` gives it."""
+    total = sum(ord(char) * pow(_BASE, place, 1 << 64) for place, char in enumerate(word)) % (1 << 64)
+    return int(_mix(np.array([total], dtype=np.uint64))[0])
+
+
+def _macros(
+    starts: Places, hashes: Hashes, numbers: npt.NDArray[np.bool_], slashes: npt.NDArray[np.bool_], offsets: Places
+) -> tuple[Places, Hashes, npt.NDArray[np.bool_]]:
+    """Drop or rename the tokens that follow a backslash of their own text and are in the macro table."""
+    after = np.flatnonzero(slashes[starts - 1] & ~numbers)
+    after = after[offsets[np.searchsorted(offsets, starts[after])] != starts[after]]
+    names, becomes = _macro_table()
+    place = np.minimum(np.searchsorted(names, hashes[after]), len(names) - 1)
+    known = names[place] == hashes[after]
+    changed, new = after[known], becomes[place[known]]
+    hashes[changed] = new
+    keep = np.ones(len(hashes), dtype=np.bool_)
+    keep[changed[new == 0]] = False
+    return starts[keep], hashes[keep], numbers[keep]
