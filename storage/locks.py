@@ -63,6 +63,23 @@ def _same_file(descriptor: int, path: Path) -> bool:
     return (there.st_dev, there.st_ino) == (mine.st_dev, mine.st_ino)
 
 
+def sweep(folder: Path) -> int:
+    """Remove lock files that killed holders left behind and nobody holds; returns how many."""
+    removed = 0
+    for path in folder.iterdir():
+        descriptor = os.open(path, os.O_RDWR)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _same_file(descriptor, path):
+                os.unlink(path)
+                removed += 1
+        except BlockingIOError:
+            continue
+        finally:
+            os.close(descriptor)
+    return removed
+
+
 @contextlib.contextmanager
 def advisory_lock(engine: sa.Engine, name: str, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
     """Hold a Postgres advisory lock on a connection of its own; the server frees it when that connection dies."""

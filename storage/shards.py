@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from storage import catalog as tables
+from storage.balance import Balance
 from storage.errors import StoreError, UnbalancedError
 from storage.ids import canonical, digest
 from storage.objects import ObjectInfo, schema_text
@@ -27,52 +28,6 @@ if TYPE_CHECKING:
 
 BATCH = 500
 """Keys a query: below the parameter limit of every SQLite."""
-
-
-@dataclass(frozen=True, slots=True)
-class Balance:
-    """What became of the input rows: each is kept (parent of an output row), rejected or quarantined. Counts."""
-
-    rows_in: int
-    kept: int
-    rejected: Mapping[str, int]
-    quarantined: int
-    rows_out: int
-
-    def check(self) -> None:
-        """Raises UnbalancedError unless rows_in = kept + all rejected + quarantined."""
-        rejected = sum(self.rejected.values())
-        if self.rows_in != self.kept + rejected + self.quarantined:
-            raise UnbalancedError(
-                f"{self.rows_in} rows in, but {self.kept} kept + {rejected} rejected {dict(self.rejected)} + {self.quarantined} "
-                f"quarantined = {self.kept + rejected + self.quarantined}: the stage lost or doubled input rows"
-            )
-        if min(self.rows_in, self.kept, self.quarantined, self.rows_out, *self.rejected.values()) < 0:
-            raise UnbalancedError(f"negative count in {self}")
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "rows_in": self.rows_in,
-            "kept": self.kept,
-            "rejected": dict(sorted(self.rejected.items())),
-            "quarantined": self.quarantined,
-            "rows_out": self.rows_out,
-        }
-
-    @staticmethod
-    def total(balances: Sequence[Balance]) -> Balance:
-        """The sum over shards."""
-        rejected: dict[str, int] = {}
-        for balance in balances:
-            for reason, count in balance.rejected.items():
-                rejected[reason] = rejected.get(reason, 0) + count
-        return Balance(
-            sum(b.rows_in for b in balances),
-            sum(b.kept for b in balances),
-            dict(sorted(rejected.items())),
-            sum(b.quarantined for b in balances),
-            sum(b.rows_out for b in balances),
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +59,7 @@ def lookup_many(store: Store, keys: Sequence[str], complete_only: bool = True) -
     found = {}
     with store.catalog.read() as connection:
         for row in shard_rows(connection, keys):
-            if row.content is not None and (row.complete or not complete_only) and _on_disk(store, row):
+            if row.content is not None and (row.complete or not complete_only) and on_disk(store, row):
                 found[row.shard_key] = _shard(row)
     return found
 
@@ -156,7 +111,7 @@ def commit(
         "stage": stage,
         "recipe": footer["mathmill.recipe"],
         "n_rows": rows.num_rows,
-        "balance": canonical(balance.to_json()).decode(),
+        "balance": balance.to_json(),
         "quarantined": balance.quarantined,
         "complete": balance.quarantined == 0,
         "run_id": run_id,
@@ -182,7 +137,7 @@ def _enter(store: Store, connection: Connection, values: dict[str, Any], made: l
     values = {**values, "content": made[0][1].content, "dropped": made[1][1].content if len(made) > 1 else None, "created_at": now}
     if there is None:
         connection.execute(tables.shard.insert().values(values))
-    elif there.content is None or not _on_disk(store, there) or values["quarantined"] < there.quarantined:
+    elif there.content is None or not on_disk(store, there) or values["quarantined"] < there.quarantined:
         connection.execute(tables.shard.update().where(by_key).values(values))
     return _shard(connection.execute(sa.select(tables.shard).where(by_key)).one())
 
@@ -244,7 +199,7 @@ def _columns(schema: pa.Schema) -> str:
     return ", ".join(f"{f.name} {f.type}{'?' if f.nullable else ''}" for f in schema)
 
 
-def _on_disk(store: Store, row: sa.Row[Any]) -> bool:
+def on_disk(store: Store, row: sa.Row[Any]) -> bool:
     return all(store.objects.exists(content) for content in (row.content, row.dropped) if content is not None)
 
 
@@ -257,7 +212,7 @@ def _shard(row: sa.Row[Any]) -> Shard:
         content=row.content,
         dropped=row.dropped,
         n_rows=row.n_rows,
-        balance=Balance(**json.loads(row.balance)),
+        balance=Balance.from_json(row.balance),
         complete=bool(row.complete),
         stats=json.loads(row.stats),
         run_id=row.run_id,

@@ -1,37 +1,26 @@
-"""Dataset versions: numbered, immutable lists of shards, published in one transaction (interval rows as in DuckLake, tags as in Git).
+"""Dataset versions: numbered, immutable lists of shards (interval rows as in DuckLake, tags as in Git). Reading them.
 
-Version n holds the slots with n_from <= n < n_to, so a patch of k parts costs O(k) rows. Publishers of a catalog serialise; publishing what
-the head already holds returns the head. Going back is a new version equal to an old one, never a head that moves backwards.
+Version n holds the slots with n_from <= n < n_to, so a patch of k parts costs O(k) rows.
 """
 
 from __future__ import annotations
 
 import difflib
 import json
-import re
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from storage import catalog as tables
-from storage.errors import CertificateError, HeadMoved, StoreError
-from storage.ids import canonical, check_dataset_name, digest
-from storage.schemas import ROW_TYPES
-from storage.shards import BATCH, Balance, shard_rows
-
-if TYPE_CHECKING:
-    from storage.store import Store
+from storage.balance import Balance
+from storage.errors import HeadMoved as HeadMoved
+from storage.errors import StoreError
+from storage.ids import digest
 
 Kind = Literal["replace", "patch", "revert"]
-
-RESERVED = ("catalog", "information_schema", "ledger", "main", "pg_catalog", "system", "temp")
-"""First parts of a dataset name that are schemas of their own in DuckDB."""
-
-_TAG = re.compile(r"[a-z][a-z0-9_-]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,23 +69,6 @@ class Slot:
     balance: Balance
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What a publisher asks for, beside the shards."""
-
-    dataset: str
-    kind: Kind
-    scope: str | None = None
-    buckets: int | None = None
-    expect_head: int | None = None
-    inputs: Mapping[str, tuple[str, int]] | None = None
-    meta: Mapping[str, Any] | None = None
-    run_id: str = ""
-
-
-# ---- reading
-
-
 def head_number(connection: Connection, dataset: str) -> int | None:
     return connection.scalar(sa.select(sa.func.max(tables.version.c.n)).where(tables.version.c.dataset == dataset))
 
@@ -121,7 +93,7 @@ def fetch(connection: Connection, dataset: str, n: int) -> Version:
         n_shards=row.n_shards,
         n_rows=row.n_rows,
         n_bytes=row.n_bytes,
-        balance=Balance(**json.loads(row.balance)),
+        balance=Balance.from_json(row.balance),
         complete=bool(row.complete),
         meta=json.loads(row.meta),
         inputs={r.role: (r.in_dataset, r.in_n) for r in inputs},
@@ -143,6 +115,10 @@ def tags_of(connection: Connection, dataset: str) -> dict[str, int]:
 
 def dataset_names(connection: Connection) -> list[str]:
     return list(connection.scalars(sa.select(tables.dataset.c.name).order_by(tables.dataset.c.name)))
+
+
+def buckets_of(connection: Connection, dataset: str) -> int | None:
+    return connection.scalar(sa.select(tables.dataset.c.buckets).where(tables.dataset.c.name == dataset))
 
 
 def resolve_in(connection: Connection, spec: str) -> Version:
@@ -175,7 +151,7 @@ def slots_in(connection: Connection, dataset: str, n: int) -> dict[str, Slot]:
     s = tables.slot
     query = sa.select(s).where(s.c.dataset == dataset, s.c.n_from <= n, sa.or_(s.c.n_to.is_(None), s.c.n_to > n))
     found = [
-        Slot(r.part, r.shard_key, r.content, r.dropped, r.n_rows, r.n_bytes, Balance(**json.loads(r.balance)))
+        Slot(r.part, r.shard_key, r.content, r.dropped, r.n_rows, r.n_bytes, Balance.from_json(r.balance))
         for r in connection.execute(query)
     ]
     return {slot.part: slot for slot in sorted(found, key=lambda slot: slot.part)}
@@ -183,213 +159,3 @@ def slots_in(connection: Connection, dataset: str, n: int) -> dict[str, Slot]:
 
 def digest_of_slots(slots: Mapping[str, Slot]) -> str:
     return digest([[part, slots[part].content] for part in sorted(slots)])
-
-
-# ---- publishing
-
-
-def wanted(store: Store, connection: Connection, request: Request, shards: Mapping[str, str]) -> dict[str, Slot]:
-    """The slots that publishing `shards` (part: shard key) would give. Raises StoreError for shards that are not there."""
-    if request.scope is not None and request.kind != "patch":
-        raise StoreError(f"scope {request.scope!r} goes with kind 'patch': kind 'replace' takes every part of {request.dataset}")
-    outside = [part for part in shards if not part.startswith(request.scope or "")]
-    if outside:
-        raise StoreError(f"parts {outside[:5]} are outside the scope {request.scope!r}")
-    kept: dict[str, Slot] = {}
-    head = head_number(connection, request.dataset)
-    if request.kind == "patch" and head is not None:
-        kept = slots_in(connection, request.dataset, head)
-        if request.scope is not None:
-            kept = {part: slot for part, slot in kept.items() if not part.startswith(request.scope)}
-    want = {**kept, **_slots_of(store, connection, request.dataset, shards)}
-    if not want:
-        raise StoreError(f"nothing to publish as {request.dataset}: no parts were given")
-    return dict(sorted(want.items()))
-
-
-def _slots_of(store: Store, connection: Connection, dataset: str, shards: Mapping[str, str]) -> dict[str, Slot]:
-    rows = {row.shard_key: row for row in shard_rows(connection, sorted(set(shards.values())))}
-    sizes = _sizes(connection, [row.content for row in rows.values() if row.content])
-    slots, missing = {}, []
-    for part, key in shards.items():
-        row = rows.get(key)
-        there = row is not None and row.content is not None
-        if not there or not all(store.objects.exists(c) for c in (row.content, row.dropped) if c):  # type: ignore[union-attr]
-            missing.append(f"{part} ({key})")
-            continue
-        assert row is not None
-        balance = Balance(**json.loads(row.balance))
-        balance.check()
-        slots[part] = Slot(part, key, row.content, row.dropped, row.n_rows, sizes[row.content], balance)
-    if missing:
-        raise StoreError(f"{dataset}: {len(missing)} shards are not in the store: {missing[:5]}: compute and commit them first")
-    return slots
-
-
-def _sizes(connection: Connection, contents: Sequence[str]) -> dict[str, int]:
-    o, found = tables.stored, {}
-    for start in range(0, len(contents), BATCH):
-        query = sa.select(o.c.content, o.c.n_bytes).where(o.c.content.in_(contents[start : start + BATCH]))
-        found.update({row.content: row.n_bytes for row in connection.execute(query)})
-    return found
-
-
-def publish_in(store: Store, connection: Connection, request: Request, shards: Mapping[str, str]) -> tuple[Version, bool]:
-    """Publish inside a write transaction: (the version, whether it is new)."""
-    _check_name(request.dataset)
-    want = wanted(store, connection, request, shards)
-    return write_version(connection, request, want)
-
-
-def write_version(connection: Connection, request: Request, want: dict[str, Slot]) -> tuple[Version, bool]:
-    """Make `want` the head of the dataset, or return the head that already holds exactly that."""
-    schema_id, row_type = _one_schema(connection, request.dataset, want)
-    _enter_dataset(connection, request, row_type)
-    head = head_number(connection, request.dataset)
-    have = slots_in(connection, request.dataset, head) if head is not None else {}
-    meta = dict(request.meta or {})
-    if head is not None and have == want:
-        current = fetch(connection, request.dataset, head)
-        if meta.get("certificate") in (None, current.meta.get("certificate")):
-            return current, False
-    if request.expect_head is not None and request.expect_head != (head or 0):
-        expected = f"@{request.expect_head}" if request.expect_head else "not to exist"
-        raise HeadMoved(
-            f"{request.dataset} is at {f'@{head}' if head else 'no version'}, expected {expected}: "
-            "another run published in between; run again on its result, or publish a patch of your own parts"
-        )
-    _check_certificate(request.dataset, row_type, digest_of_slots(want), meta)
-    n = (head or 0) + 1
-    _enter_version(connection, request, want, schema_id, n, head)
-    _move_slots(connection, request.dataset, have, want, n)
-    _enter_inputs(connection, request, n)
-    return fetch(connection, request.dataset, n), True
-
-
-def _check_name(dataset: str) -> None:
-    check_dataset_name(dataset)
-    if dataset.partition(".")[0] in RESERVED and "." in dataset:
-        raise StoreError(f"no dataset can be named {dataset!r}: {RESERVED} are schemas of their own in DuckDB; choose another --name")
-
-
-def _one_schema(connection: Connection, dataset: str, want: Mapping[str, Slot]) -> tuple[str, str]:
-    """(schema id, row class) of all objects of a version."""
-    o, a = tables.stored, tables.arrow_schema
-    contents = sorted({slot.content for slot in want.values()})
-    found: dict[str, str] = {}
-    for start in range(0, len(contents), BATCH):
-        query = sa.select(a.c.schema_id, a.c.row_type).join(o, o.c.schema_id == a.c.schema_id).distinct()
-        query = query.where(o.c.content.in_(contents[start : start + BATCH]))
-        found.update({row.schema_id: row.row_type for row in connection.execute(query)})
-    if len(found) != 1:
-        raise StoreError(
-            f"{dataset}: its shards have {len(found)} schemas ({sorted(found.values())}), a version has one: "
-            "recompute the other parts, or publish under a new name"
-        )
-    return next(iter(found.items()))
-
-
-def _enter_dataset(connection: Connection, request: Request, row_type: str) -> None:
-    d = tables.dataset
-    there = connection.execute(sa.select(d).where(d.c.name == request.dataset)).one_or_none()
-    if there is None:
-        row = {"name": request.dataset, "buckets": request.buckets, "row_type": row_type, "created_at": time.time()}
-        connection.execute(d.insert().values(row))
-        return
-    if there.row_type != row_type:
-        raise StoreError(f"{request.dataset} holds {there.row_type} rows, not {row_type}: publish under a new name")
-    if request.buckets is not None and there.buckets is None:
-        connection.execute(d.update().where(d.c.name == request.dataset).values(buckets=request.buckets))
-    elif request.buckets not in (None, there.buckets):
-        raise StoreError(
-            f"{request.dataset} was first published with {there.buckets} buckets a round, not {request.buckets}: "
-            f"use {there.buckets}, or publish under a new name"
-        )
-
-
-def _check_certificate(dataset: str, row_type: str, version_digest: str, meta: Mapping[str, Any]) -> None:
-    """Nothing trains on what it will be tested on: rows to train on need proof that covers exactly these rows."""
-    if not getattr(ROW_TYPES[row_type], "trains", False):
-        return
-    certificate = meta.get("certificate")
-    way_out = "run the contamination stage on exactly these rows and publish with its certificate in meta['certificate']"
-    if not isinstance(certificate, Mapping):
-        raise CertificateError(f"{dataset} holds rows to train on ({row_type}) and has no contamination certificate: {way_out}")
-    if certificate.get("version_digest") != version_digest:
-        found = certificate.get("version_digest")
-        raise CertificateError(f"{dataset}: the certificate is for digest {found}, these rows have {version_digest}: {way_out}")
-    if "hits" not in certificate or certificate["hits"]:
-        hits = certificate.get("hits", "no `hits` at all")
-        raise CertificateError(f"{dataset}: the certificate lists hits ({hits!r:.200}): reject the contaminated rows, then {way_out}")
-
-
-def _enter_version(connection: Connection, request: Request, want: Mapping[str, Slot], schema_id: str, n: int, head: int | None) -> None:
-    balance = Balance.total([slot.balance for slot in want.values()])
-    row = {
-        "dataset": request.dataset,
-        "n": n,
-        "parent": head,
-        "kind": request.kind,
-        "digest": digest_of_slots(want),
-        "schema_id": schema_id,
-        "n_shards": len(want),
-        "n_rows": sum(slot.n_rows for slot in want.values()),
-        "n_bytes": sum(slot.n_bytes for slot in want.values()),
-        "balance": canonical(balance.to_json()).decode(),
-        "n_quarantined": balance.quarantined,
-        "complete": balance.quarantined == 0,
-        "meta": canonical(dict(request.meta or {})).decode(),
-        "run_id": request.run_id,
-        "created_at": time.time(),
-    }
-    connection.execute(tables.version.insert().values(row))
-
-
-def _move_slots(connection: Connection, dataset: str, have: Mapping[str, Slot], want: Mapping[str, Slot], n: int) -> None:
-    """End the slots that version n no longer holds, begin the new ones."""
-    s = tables.slot
-    ended = [part for part, slot in have.items() if want.get(part) != slot]
-    for start in range(0, len(ended), BATCH):
-        batch = ended[start : start + BATCH]
-        connection.execute(s.update().where(s.c.dataset == dataset, s.c.n_to.is_(None), s.c.part.in_(batch)).values(n_to=n))
-    begun = [
-        {
-            "dataset": dataset,
-            "part": slot.part,
-            "shard_key": slot.shard_key,
-            "content": slot.content,
-            "dropped": slot.dropped,
-            "n_rows": slot.n_rows,
-            "n_bytes": slot.n_bytes,
-            "balance": canonical(slot.balance.to_json()).decode(),
-            "n_from": n,
-        }
-        for part, slot in want.items()
-        if have.get(part) != slot
-    ]
-    if begun:
-        connection.execute(s.insert(), begun)
-
-
-def _enter_inputs(connection: Connection, request: Request, n: int) -> None:
-    for role, (name, number) in (request.inputs or {}).items():
-        fetch(connection, name, number)
-        row = {"dataset": request.dataset, "n": n, "role": role, "in_dataset": name, "in_n": number}
-        connection.execute(tables.version_input.insert().values(row))
-
-
-def set_tag(connection: Connection, dataset: str, name: str, n: int, who: str, why: str) -> None:
-    """Point a tag at a version and log who moved it, from where, and why."""
-    if not _TAG.fullmatch(name) or name == "latest":
-        raise StoreError(f"no tag name {name!r}: use lower-case letters, digits, _ and -, beginning with a letter; `latest` is the head")
-    fetch(connection, dataset, n)
-    old = tags_of(connection, dataset).get(name)
-    if old == n:
-        return
-    r = tables.ref
-    if old is None:
-        connection.execute(r.insert().values(dataset=dataset, name=name, n=n))
-    else:
-        connection.execute(r.update().where(r.c.dataset == dataset, r.c.name == name).values(n=n))
-    row = {"dataset": dataset, "name": name, "n_old": old, "n_new": n, "who": who, "why": why, "at": time.time()}
-    connection.execute(tables.ref_log.insert().values(row))
