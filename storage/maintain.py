@@ -162,7 +162,7 @@ def fsck(store: Store, deep: bool = False) -> list[str]:
             for n in live_numbers(connection, dataset):
                 problems += _version_problems(connection, fetch(connection, dataset, n))
             problems += _tag_problems(connection, dataset)
-    return problems + _checkpoint_problems(store, deep)
+    return [*problems, *_checkpoint_problems(store, deep)]
 
 
 def _object_problems(store: Store, row: sa.Row[Any], deep: bool) -> Iterator[str]:
