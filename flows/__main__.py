@@ -1,0 +1,55 @@
+"""The command `mathmill`. Exit codes: 0 done; 3 done with rows in quarantine; 2 wrong usage; 1 failure."""
+
+import os
+import sys
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+
+
+def check_checkout() -> None:
+    """`models`, `tasks`, `storage` and `flows` are plain names: make sure that they are ours and not somebody else's."""
+    import flows
+    import models
+    import storage
+    import tasks
+
+    for package in (flows, models, storage, tasks):
+        found = Path(str(package.__file__)).resolve().parents[1]
+        if found != CHECKOUT:
+            way_out = "another project of that name shadows it: run in an environment of its own (make install)"
+            sys.exit(f"the package {package.__name__!r} comes from {found}, not from {CHECKOUT}; {way_out}")
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    check_checkout()
+    import click
+    import typer
+
+    from flows.cli import app
+    from flows.graph import UsageError
+    from models.engine import EngineError
+    from storage.errors import StoreError
+    from tasks.runner import StageError
+
+    try:
+        code = app(standalone_mode=False, prog_name="mathmill")
+    except (UsageError, click.UsageError, typer.BadParameter) as error:
+        sys.exit(_complain(getattr(error, "message", "") or str(error), 2))
+    except (StoreError, StageError, EngineError, ValueError, OSError) as error:
+        if os.environ.get("MATHMILL_DEBUG"):
+            raise
+        sys.exit(_complain(str(error), 1))
+    except (KeyboardInterrupt, click.Abort):
+        sys.exit(_complain("interrupted; what was committed is kept, the same command goes on from there", 1))
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _complain(message: str, code: int) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,153 @@
+"""The commands of `mathmill`: what runs things stands here, what looks at things in `flows.cli_look`, services in `flows.cli_services`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows import cli_look, screen
+from flows.config import RecipeConfig, load_config, load_recipe, outline
+from flows.graph import UsageError
+from flows.make import Line
+from flows.places import catalog_url, prefect_environment, store_root
+from flows.report import write_report
+from flows.session import Session
+from storage.store import Store
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    help="A data factory for mathematical-reasoning models.",
+)
+
+StoreOption = Annotated[Path | None, typer.Option("--store", help="Folder of the datasets [default: $MATHMILL_STORE or ./mathmill-data]")]
+InputOption = Annotated[list[str], typer.Option("--input", help="NAME=FILE (or NAME=DATASET) for an input the recipe names; repeatable")]
+SetOption = Annotated[list[str], typer.Option("--set", help="STAGE.FIELD=VALUE over the recipe's settings; repeatable")]
+ConfigOption = Annotated[Path | None, typer.Option("--config", help="TOML file over the packaged settings")]
+NameOption = Annotated[str | None, typer.Option("--name", help="Prefix of the datasets' names in place of the recipe's")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables")]
+
+
+@app.command()
+def run(
+    recipe: str,
+    store: StoreOption = None,
+    input: InputOption = [],  # noqa: B006
+    set: SetOption = [],  # noqa: B006
+    config: ConfigOption = None,
+    name: NameOption = None,
+    replay: Annotated[bool, typer.Option("--replay", help="Answer every model call from the ledger; a miss is an error")] = False,
+    json: JsonOption = False,
+) -> int:
+    """Run a recipe. What is there already is reused; what was interrupted goes on."""
+    return _carry_out(load_config(recipe, config, set, name), store, input, None, replay, json)
+
+
+@app.command()
+def backfill(
+    recipe: str,
+    partition: Annotated[str, typer.Option("--partition", help="round=R")],
+    store: StoreOption = None,
+    input: InputOption = [],  # noqa: B006
+    set: SetOption = [],  # noqa: B006
+    config: ConfigOption = None,
+    name: NameOption = None,
+    json: JsonOption = False,
+) -> int:
+    """Make or remake one round and publish it as a patch; may run beside a full run."""
+    return _carry_out(load_config(recipe, config, set, name), store, input, _round(partition), False, json)
+
+
+def _carry_out(config: RecipeConfig, store: Path | None, given: list[str], round_: int | None, replay: bool, as_json: bool) -> int:
+    inputs = _inputs(config.recipe, given)
+    root = store_root(store)
+    opened = Store.open(root, catalog_url())
+    prefect_environment(root)
+    from flows.scheduled import run_here  # imports prefect, which reads its settings from the environment
+
+    scope = None if round_ is None else f"round={round_}/"
+    session = Session(opened, config, round_=round_ or 0, scope=scope, replay=replay)
+    try:
+        with screen.watcher(as_json) as watcher:
+            lines = run_here(session, inputs, watcher)
+        opened.ledger.export(root / "ledger")
+        _report(opened, config, lines, as_json)
+    finally:
+        opened.close()
+    return 3 if _quarantined(lines) else 0
+
+
+def _report(store: Store, config: RecipeConfig, lines: list[Line], as_json: bool) -> None:
+    screen.show(screen.summary_rows(lines), as_json)
+    page = write_report(store, config, lines)
+    screen.note(f"data: {store.root}    report: {page}")
+    last = lines[-1].dataset
+    screen.note(f"next: mathmill rows {last} | mathmill rejected {last} | mathmill sql 'FROM {last} LIMIT 5'")
+
+
+def _quarantined(lines: list[Line]) -> int:
+    return sum(line.version.balance.quarantined for line in lines)
+
+
+def _inputs(recipe: str, given: list[str]) -> dict[str, str]:
+    known = outline(recipe).inputs
+    inputs = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals or not value:
+            raise UsageError(f"cannot read --input {text!r}: write NAME=FILE")
+        if name not in known:
+            raise UsageError(f"recipe {recipe!r} has no input {name!r}: have {known}")
+        inputs[name] = value
+    for name in known:
+        if name not in inputs:
+            raise UsageError(f"recipe {recipe!r} needs --input {name}=FILE")
+    return inputs
+
+
+def _round(partition: str) -> int:
+    key, _, number = partition.partition("=")
+    if key != "round" or not number.isdecimal():
+        raise UsageError(f"cannot read --partition {partition!r}: write round=R with a whole number R")
+    return int(number)
+
+
+@app.command()
+def plan(
+    recipe: str,
+    store: StoreOption = None,
+    input: InputOption = [],  # noqa: B006
+    set: SetOption = [],  # noqa: B006
+    config: ConfigOption = None,
+    name: NameOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Say what a run would reuse, recompute and ask, and why, before it does. Asks no model and writes nothing."""
+    from flows.plan import plan_recipe
+
+    settings = load_config(recipe, config, set, name)
+    opened = Store.open(store_root(store), catalog_url())
+    try:
+        screen.plan(plan_recipe(Session(opened, settings), load_recipe(recipe), _inputs(recipe, input)), json)
+    finally:
+        opened.close()
+
+
+@app.command()
+def apply(
+    stage: str,
+    input: Annotated[Path, typer.Option("--input", help="JSONL or Parquet file of rows")],
+    output: Annotated[Path, typer.Option("--output", help="JSONL or Parquet file to write")],
+    set: SetOption = [],  # noqa: B006
+    json: JsonOption = False,
+) -> int:
+    """Run one stage on a plain file, without a store: a line out for every line in, in order."""
+    from flows.apply import apply_stage
+
+    counts = apply_stage(stage, input, output, set)
+    screen.counts(counts, json)
+    return 3 if counts.get("quarantined") else 0
+
+
+cli_look.add_to(app)

@@ -1,0 +1,186 @@
+"""A run's configuration: the recipe's packaged TOML, below a file, below `--set`; every key checked before anything runs."""
+
+import difflib
+import functools
+import importlib
+import pkgutil
+import tomllib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+
+import flows.recipes
+from flows.graph import Outline, Recipe, UsageError
+from models.refs import EngineSpec
+from tasks.stage import Runtime, StageConfig
+
+
+class RunOptions(BaseModel):
+    """The `[run]` table."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    buckets: int = Field(8, ge=1, le=1000)
+    """Parts a round is split into by problem id; fixed when a dataset is first published."""
+    workers: Annotated[int, Runtime()] = Field(2, ge=1)
+    """Parts worked on at once."""
+
+
+class Form(BaseModel):
+    """All settings of one recipe; `form_of` adds a field for every stage. Prefect shows it as the run form."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    engines: dict[str, EngineSpec] = {}
+    """Roles that stages name, and the models behind them."""
+    run: RunOptions = RunOptions()
+    """How the rows are split and how many parts are worked on at once."""
+
+
+@dataclass(frozen=True)
+class RecipeConfig:
+    """Everything a run was told, validated."""
+
+    recipe: str
+    name: str
+    """Prefix of the datasets' names: the recipe's, unless `--name` replaced it."""
+    form: Form
+
+    @property
+    def engines(self) -> dict[str, EngineSpec]:
+        return self.form.engines
+
+    @property
+    def run(self) -> RunOptions:
+        return self.form.run
+
+    def stage(self, name: str) -> StageConfig:
+        """The config of the stage that makes the dataset `name`."""
+        config: StageConfig = getattr(self.form, name)
+        return config
+
+
+def recipe_names() -> list[str]:
+    return sorted(m.name for m in pkgutil.iter_modules(flows.recipes.__path__))
+
+
+def load_recipe(name: str) -> Recipe:
+    """The function NAME of flows/recipes/NAME.py."""
+    if name not in recipe_names():
+        raise UsageError(f"no recipe {name!r}: have {recipe_names()}{did_you_mean(name, recipe_names())}")
+    recipe: Recipe = getattr(importlib.import_module(f"flows.recipes.{name}"), name)
+    return recipe
+
+
+def outline(name: str) -> Outline:
+    """The recipe read without running it."""
+    found = Outline(name)
+    load_recipe(name)(found)
+    return found
+
+
+@functools.cache
+def form_of(recipe: str) -> type[Form]:
+    """The recipe's settings as a pydantic model whose defaults are the packaged TOML."""
+    tables = packaged(recipe)
+    fields: dict[str, Any] = {}
+    for name, call in outline(recipe).calls.items():
+        if name in Form.model_fields:
+            raise TypeError(f"recipe {recipe!r}: a stage cannot be called {name!r}")
+        config = call.stage.config_type
+        idea = call.stage.doc.split("\n")[0]
+        fields[name] = (config, Field(_validated(config, name, tables.get(name, {})), description=idea))
+    engines = {role: _validated(EngineSpec, f"engines.{role}", table) for role, table in tables.get("engines", {}).items()}
+    fields["engines"] = (dict[str, EngineSpec], Field(engines, description="Roles that stages name, and the models behind them."))
+    options = _validated(RunOptions, "run", tables.get("run", {}))
+    fields["run"] = (RunOptions, Field(options, description="How the rows are split."))
+    return create_model(f"{recipe.title().replace('_', '')}Form", __base__=Form, **fields)
+
+
+def packaged(recipe: str) -> dict[str, Any]:
+    """The tables of flows/recipes/RECIPE.toml."""
+    load_recipe(recipe)
+    return _read_toml(Path(str(flows.recipes.__path__[0])) / f"{recipe}.toml")
+
+
+def load_config(recipe: str, config_file: Path | None = None, sets: Sequence[str] = (), name: str | None = None) -> RecipeConfig:
+    """Merge and check. Raises UsageError naming the key, the choices and the way out."""
+    tables = packaged(recipe)
+    if config_file:
+        _merge(tables, _read_toml(config_file))
+    for assignment in sets:
+        _assign(tables, assignment)
+    form = form_of(recipe)
+    for section in tables:
+        if section not in form.model_fields:
+            have = sorted(form.model_fields)
+            raise UsageError(f"no section {section!r} in recipe {recipe!r}: have {have}{did_you_mean(section, have)}")
+    values: dict[str, Any] = {n: _validated(c.stage.config_type, n, tables.get(n, {})) for n, c in outline(recipe).calls.items()}
+    values["engines"] = {role: _validated(EngineSpec, f"engines.{role}", table) for role, table in tables.get("engines", {}).items()}
+    values["run"] = _validated(RunOptions, "run", tables.get("run", {}))
+    return RecipeConfig(recipe, name or recipe, form(**values))
+
+
+def did_you_mean(word: str, choices: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word, list(choices), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UsageError(f"no config file {path}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path} is not TOML: {error}") from error
+
+
+def _merge(below: dict[str, Any], above: dict[str, Any]) -> None:
+    for key, value in above.items():
+        if isinstance(value, dict) and isinstance(below.get(key), dict):
+            _merge(below[key], value)
+        else:
+            below[key] = value
+
+
+def _assign(tables: dict[str, Any], assignment: str) -> None:
+    """Apply `solve.sampling.temperature=0.7`."""
+    path, equals, text = assignment.partition("=")
+    keys = path.split(".")
+    if not equals or len(keys) < 2 or not all(keys):
+        raise UsageError(f"cannot read --set {assignment!r}: write STAGE.FIELD=VALUE, as in --set solve.samples=4")
+    table = tables
+    for key in keys[:-1]:
+        table = table.setdefault(key, {})
+        if not isinstance(table, dict):
+            raise UsageError(f"cannot read --set {assignment!r}: {key!r} is a value, not a table")
+    table[keys[-1]] = scalar(text)
+
+
+def scalar(text: str) -> Any:
+    """A TOML value (number, true, list, quoted string), or the text as it stands."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _validated(model: type[Any], section: str, table: Any) -> Any:
+    if not isinstance(table, dict):
+        raise UsageError(f"[{section}] must be a table, got {table!r}")
+    try:
+        return model.model_validate(table)
+    except ValidationError as error:
+        raise UsageError("\n".join(explained(model, section, e) for e in error.errors())) from error
+
+
+def explained(model: type[BaseModel], section: str, error: Any) -> str:
+    """One pydantic complaint as a sentence that names the key, the value and the choices."""
+    where = ".".join(str(p) for p in error["loc"])
+    if error["type"] == "extra_forbidden":
+        choices = sorted(model.model_fields)
+        return f"no field {where!r} in [{section}]: have {choices}{did_you_mean(where, choices)}"
+    return f"[{section}] {where} = {error['input']!r:.120}: {error['msg'].removeprefix('Value error, ')}"

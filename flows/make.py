@@ -1,0 +1,124 @@
+"""Carry out a recipe: bind each call, make its shards, publish its version. How jobs are run (threads, Prefect tasks) is handed in."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from flows.graph import Call, InputFile, Ref, UsageError, bind
+from flows.publish import publish
+from flows.session import Session
+from flows.shard import Job, cached, jobs, run_job
+from flows.sources import open_source
+from storage.shards import Shard
+from storage.versions import Version
+from tasks.runner import Progress
+from tasks.stage import Source, Stage
+
+
+@dataclass(frozen=True)
+class Line:
+    """One stage of a finished run, for the summary."""
+
+    dataset: str
+    version: Version
+    jobs: int
+    cached: int
+    calls: int
+    """Model calls that were paid for in this run."""
+
+
+class Watcher(Protocol):
+    """Whoever shows a run to a person."""
+
+    def start(self, dataset: str, jobs: int, cached: int) -> None: ...
+    def progress(self, dataset: str, job: str, done: int, total: int) -> None: ...
+    def say(self, line: str) -> None: ...
+    def finish(self, line: Line) -> None: ...
+
+
+class Silent:
+    """Shows nothing."""
+
+    def start(self, dataset: str, jobs: int, cached: int) -> None: ...
+    def progress(self, dataset: str, job: str, done: int, total: int) -> None: ...
+    def say(self, line: str) -> None: ...
+    def finish(self, line: Line) -> None: ...
+
+
+RunOne = Callable[[Job, Progress], list[Shard]]
+MapJobs = Callable[[Call, list[Job], RunOne], list[list[Shard]]]
+"""Run every job and give the results in order."""
+
+
+def in_threads(workers: int) -> MapJobs:
+    """Jobs in a thread pool of this process: what tests and small scripts use."""
+
+    def mapped(call: Call, todo: list[Job], run_one: RunOne) -> list[list[Shard]]:
+        with ThreadPoolExecutor(max_workers=workers) as pool:
+            return list(pool.map(lambda job: run_one(job, lambda done, total: None), todo))
+
+    return mapped
+
+
+class Make:
+    """The `make` that a recipe is called with when it is to be carried out."""
+
+    def __init__(self, session: Session, map_jobs: MapJobs, inputs: dict[str, str], watcher: Watcher) -> None:
+        self._session = session
+        self._map_jobs = map_jobs
+        self._inputs = inputs
+        self._sources: dict[str, Source] = {}
+        self._watcher = watcher
+        self.lines: list[Line] = []
+
+    def input(self, name: str) -> InputFile:
+        if name not in self._inputs:
+            raise UsageError(f"recipe {self._session.config.recipe!r} needs --input {name}=FILE")
+        if name not in self._sources:
+            self._sources[name] = open_source(Path(self._inputs[name]))
+        return InputFile(name, self._sources[name])
+
+    def dataset(self, name: str, row: type) -> Ref:
+        if name not in self._inputs:
+            raise UsageError(f"recipe {self._session.config.recipe!r} needs --input {name}=DATASET[@VERSION]")
+        version = self._session.store.resolve(self._inputs[name])
+        if version.row_type != row.__name__:
+            raise UsageError(f"--input {name}={self._inputs[name]}: needs {row.__name__} rows, it holds {version.row_type}")
+        return Ref.of(self._session.store, version)
+
+    def __call__(self, stage: Stage, *rows: Ref, name: str | None = None, protected: Ref | None = None, **named: Any) -> Ref:
+        call = bind(stage, rows, name, protected, named)
+        session, dataset = self._session, self._session.dataset(call)
+        base = session.store.head(dataset)
+        todo = jobs(session, call)
+        done = sum(1 for job in todo if cached(session, job) is not None)
+        self._watcher.start(dataset, len(todo), done)
+        if done < len(todo):
+            session.engines(call)  # an unreachable endpoint stops the run here, before any row is blamed
+        results = self._map_jobs(call, todo, self._run_one(call))
+        shards = {part: shard for job, found in zip(todo, results, strict=True) for part, shard in zip(job.keys, found, strict=True)}
+        version = publish(session, call, shards, base)
+        line = Line(dataset, version, len(todo), done, session.paid(call))
+        self.lines.append(line)
+        self._watcher.finish(line)
+        return Ref.of(session.store, version)
+
+    def finish(self) -> list[Line]:
+        """Move the tag `good` on every dataset of the run in one transaction: the run is whole."""
+        heads = {line.dataset: line.version.n for line in self.lines}
+        self._session.store.tag_all(heads, "good", who=self._session.run_id, why=f"run of {self._session.config.recipe} finished")
+        return self.lines
+
+    def _run_one(self, call: Call) -> RunOne:
+        dataset = self._session.dataset(call)
+
+        def run_one(job: Job, progress: Progress) -> list[Shard]:
+            def both(done: int, total: int) -> None:
+                progress(done, total)
+                self._watcher.progress(dataset, job.label, done, total)
+
+            return run_job(self._session, call, job, both, self._watcher.say)
+
+        return run_one

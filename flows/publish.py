@@ -1,0 +1,68 @@
+"""Publish a dataset's shards as its next version: the last act of a stage, and the only one that anybody can see."""
+
+from typing import Any, Literal
+
+from flows.graph import Call
+from flows.session import Session
+from storage.errors import HeadMoved
+from storage.shards import Shard
+from storage.versions import Version
+
+Kind = Literal["replace", "patch"]
+
+
+def importing(call: Call) -> bool:
+    """Such a stage brings rows from outside (files, a generator): it writes its own round and leaves the others alone."""
+    return bool(call.stage.sources) or not call.inputs
+
+
+def publish(session: Session, call: Call, shards: dict[str, Shard], base: Version | None) -> Version:
+    """The version that holds `shards`; the head again where nothing changed. `base` is the head that was there before the stage ran."""
+    scope = session.scope
+    if importing(call):
+        scope = f"round={session.round_}/"
+    kind: Kind = "patch" if scope else "replace"
+    try:
+        return _publish(session, call, shards, kind, scope, expect_head=(base.n if base else 0) if kind == "replace" else None)
+    except HeadMoved:
+        # A backfill published meanwhile. Its parts are newer than what this run read: keep them, put only ours on top.
+        return _publish(session, call, _not_overtaken(session, call, shards, base), "patch", None, expect_head=None)
+
+
+def _not_overtaken(session: Session, call: Call, shards: dict[str, Shard], base: Version | None) -> dict[str, Shard]:
+    """The parts of ours that nobody else replaced since `base`."""
+    head = session.store.head(session.dataset(call))
+    before = {s.part: s.shard_key for s in session.store.slots(base)} if base else {}
+    now = {s.part: s.shard_key for s in session.store.slots(head)} if head else {}
+    return {part: shard for part, shard in shards.items() if now.get(part) in (None, before.get(part), shard.key)}
+
+
+def _publish(session: Session, call: Call, shards: dict[str, Shard], kind: Kind, scope: str | None, expect_head: int | None) -> Version:
+    keys = {part: shard.key for part, shard in shards.items()}
+    dataset = session.dataset(call)
+    meta = {"stage": call.stage.name, "recipe": session.config.recipe, "config": session.config.stage(call.name).identity()}
+    if getattr(call.stage.output, "trains", False):
+        meta["certificate"] = _certificate(session, call, shards, kind, scope)
+    return session.store.publish(
+        dataset,
+        keys,
+        kind=kind,
+        scope=scope,
+        expect_head=expect_head,
+        buckets=max(len([k for k in keys if k.split("/")[0] == next(iter(keys)).split("/")[0]]), 1),
+        inputs={role: (ref.dataset, ref.version.n) for role, ref in call.inputs.items() if ref.version},
+        meta=meta,
+        run_id=session.run_id,
+    )
+
+
+def _certificate(session: Session, call: Call, shards: dict[str, Shard], kind: Kind, scope: str | None) -> dict[str, Any]:
+    """Check the rows that are about to be published, whatever the marks said before."""
+    if call.protected is None or call.protected.version is None:
+        raise TypeError(f"{session.dataset(call)} is to be trained on: its recipe must say make(..., protected=DATASET)")
+    from tasks.certificate import certify
+
+    store = session.store
+    keys = {part: shard.key for part, shard in shards.items()}
+    digest, rows = store.preview(session.dataset(call), keys, kind, scope)
+    return certify(rows, digest, store.table(call.protected.version))

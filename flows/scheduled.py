@@ -1,0 +1,217 @@
+"""The Prefect face of a run: one cached task a shard, whose stored results are the catalog itself.
+
+Prefect schedules and shows; it is never a source of truth (its server may drop task-run events). A task's cache key is the
+recipe hash and its result storage answers from the catalog, so *Cached* in the UI cannot disagree with the files.
+"""
+
+import inspect
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from prefect import flow, task
+from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
+from prefect.cache_policies import CachePolicy
+from prefect.events import emit_event
+from prefect.filesystems import WritableFileSystem
+from prefect.flows import Flow
+from prefect.futures import as_completed
+from prefect.results import ResultRecord, ResultRecordMetadata
+from prefect.serializers import JSONSerializer
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from flows.config import Form, RecipeConfig, RunOptions, form_of, load_recipe
+from flows.graph import Call
+from flows.make import Line, Make, RunOne, Silent, Watcher
+from flows.places import catalog_url, store_root
+from flows.session import Session
+from flows.shard import Job, cached
+from storage.shards import Shard
+from storage.store import Store
+
+
+@dataclass
+class _Open:
+    """A run of this process, as its tasks find it: tasks carry keys, never rows."""
+
+    session: Session
+    watcher: Watcher
+    run_ones: dict[str, RunOne] = field(default_factory=dict)
+    jobs: dict[str, Job] = field(default_factory=dict)
+    made: dict[str, list[Shard]] = field(default_factory=dict)
+
+
+_OPEN: dict[str, _Open] = {}
+
+
+class CatalogStorage(WritableFileSystem):
+    """Prefect asks this for results: the catalog knows them, and a collected shard is simply a miss."""
+
+    _block_type_name = "mathmill catalog"
+    _block_type_slug = "mathmill-catalog"
+
+    def read_path(self, path: str, **_: Any) -> bytes:  # type: ignore[override]  # Prefect calls both forms, with a private keyword
+        key = Path(path).name
+        run = next((o for o in _OPEN.values() if key in o.jobs), None)
+        if run is None or cached(run.session, run.jobs[key]) is None:
+            raise ValueError(f"no shard {key}")
+        return ResultRecord(result=key, metadata=ResultRecordMetadata(serializer=JSONSerializer(), storage_key=key)).serialize()
+
+    def write_path(self, path: str, content: bytes, **_: Any) -> None:  # type: ignore[override]
+        """Nothing to write: the shard was committed to the catalog before its task returned."""
+
+    async def aread_path(self, path: str, **_: Any) -> bytes:
+        return self.read_path(path)
+
+    async def awrite_path(self, path: str, content: bytes, **_: Any) -> None:
+        self.write_path(path, content)
+
+
+class _JobKey(CachePolicy):
+    def compute_key(self, task_ctx: Any, inputs: dict[str, Any], flow_parameters: dict[str, Any], **_: Any) -> str | None:
+        return str(inputs["key"])
+
+
+def _make_part(run: str, dataset: str, part: str, key: str) -> str:
+    """Compute and commit one shard; the result is its key."""
+    opened = _OPEN[run]
+    opened.made[key] = opened.run_ones[dataset](opened.jobs[key], lambda done, total: None)
+    return key
+
+
+def _part_task() -> Any:
+    block = CatalogStorage()
+    block.save("mathmill-catalog", overwrite=True)
+    return task(
+        name="make-part",
+        task_run_name="{dataset} {part}",
+        cache_policy=_JobKey(),
+        persist_result=True,
+        result_storage=block,
+        result_serializer="json",
+    )(_make_part)
+
+
+class _Mapper:
+    """Maps jobs to task runs of the flow run that is under way."""
+
+    def __init__(self, run: str) -> None:
+        self._opened = _OPEN[run]
+        self._run = run
+        self._task = _part_task()
+
+    def __call__(self, call: Call, todo: list[Job], run_one: RunOne) -> list[list[Shard]]:
+        opened, dataset = self._opened, self._opened.session.dataset(call)
+        opened.run_ones[dataset] = run_one
+        opened.jobs.update({job.key: job for job in todo})
+        artifact = create_progress_artifact(0.0, key=_slug(dataset), description=f"{dataset}: shards made")
+        futures = {self._task.submit(self._run, dataset, job.label, job.key): job for job in todo}
+        for done, future in enumerate(as_completed(list(futures)), 1):
+            future.result()
+            if isinstance(artifact, UUID):
+                update_progress_artifact(artifact, 100.0 * done / len(futures))
+        return [self._shards(job) for job in todo]
+
+    def _shards(self, job: Job) -> list[Shard]:
+        found = self._opened.made.get(job.key) or cached(self._opened.session, job)
+        assert found is not None, f"Prefect reports {job.key} as cached, the catalog has no such shard"
+        return found
+
+
+class _Announcing:
+    """Passes everything on to another watcher; a finished stage becomes a table artifact, a new version an event."""
+
+    def __init__(self, inner: Watcher, before: dict[str, int]) -> None:
+        self._inner = inner
+        self._before = before
+
+    def start(self, dataset: str, jobs: int, cached: int) -> None:
+        self._inner.start(dataset, jobs, cached)
+
+    def progress(self, dataset: str, job: str, done: int, total: int) -> None:
+        self._inner.progress(dataset, job, done, total)
+
+    def say(self, line: str) -> None:
+        self._inner.say(line)
+
+    def finish(self, line: Line) -> None:
+        balance, version = line.version.balance, line.version
+        rows = [{"fate": "in", "rows": balance.rows_in}, {"fate": "kept", "rows": balance.kept}]
+        rows += [{"fate": f"rejected: {reason}", "rows": n} for reason, n in balance.rejected.items()]
+        rows += [{"fate": "quarantined", "rows": balance.quarantined}, {"fate": "out", "rows": balance.rows_out}]
+        about = f"{version.spec}: {line.cached} of {line.jobs} jobs cached"
+        create_table_artifact(rows, key=f"{_slug(line.dataset)}-funnel", description=about)
+        if version.n > self._before.get(line.dataset, 0):
+            announce(line.dataset, version.n)
+        self._inner.finish(line)
+
+
+def announce(dataset: str, n: int) -> None:
+    """Tell Prefect that a version was published; deployments with a trigger on it start."""
+    emit_event(
+        "mathmill.dataset.published",
+        resource={"prefect.resource.id": f"mathmill.dataset.{dataset}", "prefect.resource.name": dataset},
+        payload={"dataset": dataset, "version": n, "spec": f"{dataset}@{n}"},
+    )
+
+
+def _slug(dataset: str) -> str:
+    """Artifact keys allow lower-case letters, digits and dashes."""
+    return dataset.replace(".", "-").replace("_", "-")
+
+
+def run_in_prefect(session: Session, inputs: dict[str, str], watcher: Watcher) -> list[Line]:
+    """Carry out the session's recipe inside the flow run that is under way, and tag its datasets `good`."""
+    before = {v.dataset: v.n for v in session.store.heads()}
+    _OPEN[session.run_id] = _Open(session, watcher)
+    try:
+        make = Make(session, _Mapper(session.run_id), inputs, _Announcing(watcher, before))
+        load_recipe(session.config.recipe)(make)
+        return make.finish()
+    finally:
+        del _OPEN[session.run_id]
+        session.close()
+
+
+def run_here(session: Session, inputs: dict[str, str], watcher: Watcher) -> list[Line]:
+    """Carry out the session's recipe in a flow run of this process."""
+    lines: list[Line] = []
+
+    def body(recipe: str) -> str:
+        lines.extend(run_in_prefect(session, inputs, watcher))
+        return recipe
+
+    runner: Any = ThreadPoolTaskRunner(max_workers=session.config.run.workers)
+    flow(name=session.config.recipe, task_runner=runner, persist_result=False, validate_parameters=False)(body)(session.config.recipe)
+    return lines
+
+
+def flow_of(recipe: str) -> Flow[..., Any]:
+    """The recipe as a Prefect flow whose parameters are its typed settings."""
+    form = form_of(recipe)
+
+    def body(config: Form, inputs: dict[str, str], store: str, name: str, partition: int | None) -> dict[str, int]:
+        opened = Store.open(store_root(store), catalog_url())
+        settings = RecipeConfig(recipe, name or recipe, config)
+        session = Session(opened, settings, round_=partition or 0, scope=None if partition is None else f"round={partition}/")
+        try:
+            lines = run_in_prefect(session, inputs, Silent())
+        finally:
+            opened.close()
+        return {line.dataset: line.version.n for line in lines}
+
+    parameters = [
+        ("config", form, form()),
+        ("inputs", dict[str, str], {}),
+        ("store", str, ""),
+        ("name", str, ""),
+        ("partition", int | None, None),
+    ]
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    body.__signature__ = inspect.Signature([inspect.Parameter(n, kind, default=d, annotation=a) for n, a, d in parameters])  # type: ignore[attr-defined]
+    body.__annotations__ = {n: a for n, a, _ in parameters} | {"return": dict[str, int]}
+    body.__name__ = body.__qualname__ = recipe
+    body.__doc__ = inspect.getdoc(inspect.getmodule(load_recipe(recipe)))
+    runner: Any = ThreadPoolTaskRunner(max_workers=RunOptions().workers)
+    return flow(name=recipe, task_runner=runner)(body)

@@ -1,0 +1,101 @@
+"""One run's open things: the store, the run's id, and the engines its stages ask for, each started once and closed at the end."""
+
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from flows.config import RecipeConfig
+from flows.graph import Call, Ref
+from models import loop
+from models.engine import Backend, Engine, Identity, SharedCall, Ticket
+from models.refs import EngineSpec, identity, model_folder, open_backend
+from storage.schemas import Checkpoint, from_table
+from storage.store import Store
+from storage.versions import Version
+from tasks.stage import ModelFolder
+
+
+@dataclass
+class Session:
+    """`scope` limits a run to the parts below it (`round=3/`); `round_` is the round that importing stages write."""
+
+    store: Store
+    config: RecipeConfig
+    run_id: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
+    round_: int = 0
+    scope: str | None = None
+    replay: bool = False
+    """Answer every model call from the ledger; a miss is an error."""
+    _backends: dict[str, Backend] = field(default_factory=dict)
+    _engines: dict[tuple[str, str], Engine] = field(default_factory=dict)
+    _in_flight: dict[str, SharedCall] = field(default_factory=dict)
+
+    def dataset(self, call: Call) -> str:
+        return f"{self.config.name}.{call.name}"
+
+    def spec(self, call: Call, parameter: str) -> EngineSpec:
+        """The engine behind a stage's parameter: a checkpoint of this recipe, a role of the [engines] table, or a reference."""
+        if parameter in call.checkpoints:
+            return self._checkpoint_spec(call.checkpoints[parameter])
+        wanted = str(getattr(self.config.stage(call.name), parameter))
+        spec = self.config.engines.get(wanted) or EngineSpec.parse(wanted, roles=sorted(self.config.engines))
+        if spec.ref.startswith("ckpt:"):
+            version = self.store.resolve(spec.ref.removeprefix("ckpt:"))
+            spec = spec.model_copy(update={"ref": f"hf:{self._checkpoint_path(version)}"})
+        return spec.model_copy(update={"ref": f"replay:{spec.ref}"}) if self.replay and not spec.ref.startswith("replay:") else spec
+
+    def identity(self, call: Call, parameter: str) -> Identity:
+        return identity(self.spec(call, parameter))
+
+    def folder(self, call: Call, parameter: str) -> ModelFolder:
+        spec = self.spec(call, parameter)
+        found = identity(spec)
+        return ModelFolder(model_folder(spec), f"{found.model}@{found.revision}")
+
+    def _checkpoint_spec(self, ref: Ref) -> EngineSpec:
+        return EngineSpec(ref=f"hf:{self._checkpoint_path(ref.published)}")
+
+    def _checkpoint_path(self, version: Version) -> Path:
+        rows = from_table(self.store.table(version), Checkpoint)
+        return self.store.root / rows[0].path
+
+    def engines(self, call: Call) -> dict[str, Engine]:
+        """The stage's engines, opened on first use; one Engine per call of `make`, so that its limit holds over all parts."""
+        for parameter in call.stage.engines:
+            if (call.name, parameter) not in self._engines:
+                self._engines[call.name, parameter] = self._open(call, parameter)
+        return {p: self._engines[call.name, p] for p in call.stage.engines}
+
+    def paid(self, call: Call) -> int:
+        """Model calls that this run paid for in this stage."""
+        return sum(engine.paid for (name, _), engine in self._engines.items() if name == call.name)
+
+    def _open(self, call: Call, parameter: str) -> Engine:
+        config = self.config.stage(call.name)
+        return Engine(
+            self._backend(self.spec(call, parameter)),
+            self.store.ledger,
+            stream=getattr(config, "stream", "main"),
+            ticket=Ticket(self.run_id, self.dataset(call)),
+            concurrency=getattr(config, "concurrency", 8),
+            in_flight=self._in_flight,
+        )
+
+    def _backend(self, spec: EngineSpec) -> Backend:
+        key = spec.model_dump_json()
+        if key not in self._backends:
+            if spec.ref.startswith("vllm:"):
+                self._close(lambda name: '"ref":"vllm:' in name)
+            self._backends[key] = open_backend(spec)
+            loop.run(self._backends[key].check())
+        return self._backends[key]
+
+    def _close(self, which: Any) -> None:
+        """One managed server at a time: the one that ran before is stopped, its GPU memory comes back by exit."""
+        for key in [k for k in self._backends if which(k)]:
+            loop.run(self._backends.pop(key).close())
+
+    def close(self) -> None:
+        self._close(lambda key: True)
+        self._engines.clear()

@@ -1,0 +1,86 @@
+"""Outside files as records: JSONL, Parquet and Arrow files, or a folder of them. What cannot be read is a record too: an exception."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.ipc as ipc
+import pyarrow.parquet as pq
+
+from tasks.stage import Source
+
+_SUFFIXES = (".jsonl", ".json", ".parquet", ".arrow")
+
+
+def open_source(path: Path) -> Source:
+    """The records of a file, or of every data file below a folder (a Hugging Face `datasets` folder too), in the order of their names."""
+    files = _data_files(path)
+    return Source(tuple(files), _digest(path, files), lambda: _records(path, files))
+
+
+def _data_files(path: Path) -> list[Path]:
+    if path.is_file():
+        if path.suffix not in _SUFFIXES:
+            raise ValueError(f"cannot read {path}: give a file ending in {', '.join(_SUFFIXES)}, or a folder of such files")
+        return [path]
+    if not path.is_dir():
+        raise FileNotFoundError(f"no input file {path}")
+    skipped = {"dataset_info.json", "state.json", "dataset_dict.json", "version.json"}
+    files = sorted(f for f in path.rglob("*") if f.suffix in _SUFFIXES and f.name not in skipped)
+    if not files:
+        raise FileNotFoundError(f"no data file in {path}: looked for {', '.join(_SUFFIXES)}")
+    return files
+
+
+def _label(root: Path, file: Path) -> str:
+    return file.name if root.is_file() else str(file.relative_to(root))
+
+
+def _digest(root: Path, files: list[Path]) -> str:
+    """sha256 over names and bytes: moving the folder changes nothing, changing a byte does."""
+    whole = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as stream:
+            whole.update(f"{_label(root, file)}\0{hashlib.file_digest(stream, 'sha256').hexdigest()}\n".encode())
+    return whole.hexdigest()[:40]
+
+
+def _records(root: Path, files: list[Path]) -> Iterator[tuple[str, Any]]:
+    for file in files:
+        rows = _json_lines(file) if file.suffix in (".jsonl", ".json") else enumerate(_arrow_rows(file), 1)
+        for number, row in rows:
+            yield f"{_label(root, file)}:{number}", row
+
+
+def _json_lines(file: Path) -> Iterator[tuple[int, Any]]:
+    with file.open("rb") as stream:
+        for number, line in enumerate(stream, 1):
+            if not line.strip():
+                continue
+            yield number, _json_object(file, number, line)
+
+
+def _json_object(file: Path, number: int, line: bytes) -> Any:
+    try:
+        row = json.loads(line.decode("utf-8-sig"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        return ValueError(f"{file}, line {number} is not JSON: {error}")
+    return row if isinstance(row, dict) else ValueError(f"{file}, line {number} is not a JSON object but {type(row).__name__}")
+
+
+def _arrow_rows(file: Path) -> Iterator[dict[str, Any]]:
+    if file.suffix == ".parquet":
+        for batch in pq.ParquetFile(file).iter_batches(batch_size=4096):
+            yield from batch.to_pylist()
+        return
+    with pa.memory_map(str(file)) as mapped:
+        try:
+            reader: Any = ipc.open_stream(mapped)
+        except pa.ArrowInvalid:
+            reader = ipc.open_file(mapped)
+            reader = (reader.get_batch(i) for i in range(reader.num_record_batches))
+        for batch in reader:
+            yield from batch.to_pylist()
