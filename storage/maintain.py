@@ -72,11 +72,11 @@ def gc(store: Store, cache_days: float, grace_s: float) -> Collected:
     """Remove what no live version holds: slots of expired versions, cached shards older than `cache_days`, then objects and files.
 
     A file younger than `grace_s` is kept: it may be of a commit that is under way, so the grace must exceed the time from writing a file to
-    entering it in the catalog (seconds; a day is safe).
+    entering it in the catalog (seconds; a day is safe). So are the rows of a version that expired less than that ago: it may be being read.
     """
     now = time.time()
     with store.catalog.write() as connection:
-        slots = _drop_slots(connection)
+        slots = _drop_slots(connection, now - grace_s)
         shards = _evict_shards(connection, now - cache_days * 86_400)
         objects = _drop_objects(connection)
     files, n_bytes = _sweep_files(store, now - grace_s)
@@ -84,11 +84,11 @@ def gc(store: Store, cache_days: float, grace_s: float) -> Collected:
     return Collected(slots, shards, objects, files, n_bytes)
 
 
-def _drop_slots(connection: Connection) -> int:
-    """Remove the slots that no live version holds."""
+def _drop_slots(connection: Connection, before: float) -> int:
+    """Remove the slots that no version holds but those that expired before the given time."""
     s, dead = tables.slot, []
     for dataset in dataset_names(connection):
-        numbers = live_numbers(connection, dataset)
+        numbers = live_numbers(connection, dataset, before)
         for row in connection.execute(sa.select(s.c.part, s.c.n_from, s.c.n_to).where(s.c.dataset == dataset, s.c.n_to.is_not(None))):
             if bisect.bisect_left(numbers, row.n_from) == bisect.bisect_left(numbers, row.n_to):
                 dead.append({"d": dataset, "p": row.part, "f": row.n_from})

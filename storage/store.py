@@ -293,7 +293,7 @@ class Store:
         return diff_.diff_parts(self, self._version(a), self._version(b))
 
     def diff_rows(self, a: Version | str, b: Version | str) -> RowsDiff:
-        """Ids of rows that are only in b, only in a, or in both with other values, and in which columns; reads only the parts that differ."""
+        """Ids of rows that are only in b, only in a, or in both with other values, with the columns; reads only parts that differ."""
         return diff_.diff_rows(self, self._version(a), self._version(b))
 
     def explain(self, dataset: str, part: str, recipe: Mapping[str, Any]) -> Explanation:

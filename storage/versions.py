@@ -102,10 +102,11 @@ def fetch(connection: Connection, dataset: str, n: int) -> Version:
     )
 
 
-def live_numbers(connection: Connection, dataset: str) -> list[int]:
-    """The versions that have not expired, oldest first."""
+def live_numbers(connection: Connection, dataset: str, since: float | None = None) -> list[int]:
+    """The versions that have not expired, oldest first; with `since` also those that expired later than that."""
     v = tables.version
-    return list(connection.scalars(sa.select(v.c.n).where(v.c.dataset == dataset, v.c.expired_at.is_(None)).order_by(v.c.n)))
+    live = v.c.expired_at.is_(None) if since is None else sa.or_(v.c.expired_at.is_(None), v.c.expired_at >= since)
+    return list(connection.scalars(sa.select(v.c.n).where(v.c.dataset == dataset, live).order_by(v.c.n)))
 
 
 def tags_of(connection: Connection, dataset: str) -> dict[str, int]:

@@ -1,8 +1,8 @@
 """The DuckDB face: `warehouse.duckdb`, a generated file of views over the Parquet objects, replaced by rename.
 
-`FROM tiny.difficulty` is the latest version, `FROM tiny."difficulty@3"` a version or tag, `FROM tiny."difficulty!dropped"` what was dropped;
-schema `catalog` has the catalog's tables as they were at the last publication, `ledger.calls` the exported model calls. A reader keeps the file
-it has opened, so nobody blocks anybody. The file is written in the oldest format, which duckdb 1.5 and 2.0 both read.
+`FROM tiny.difficulty` is the latest version, `tiny."difficulty@3"` a version or tag, `tiny."difficulty!dropped"` what was dropped;
+schema `catalog` has the catalog's tables as they were at the last publication, `ledger.calls` the exported model calls. A reader keeps
+the file it has opened, so nobody blocks anybody. The file is written in the oldest format, which duckdb 1.5 and 2.0 both read.
 """
 
 from __future__ import annotations
@@ -84,9 +84,8 @@ def _build(store: Store, connection: Connection, path: Path) -> None:
         duck.execute("CREATE SCHEMA ledger")
         if _ledger_files(store):
             pattern = _quoted(store.root / "ledger" / "*.parquet")
-            duck.execute(
-                f"CREATE VIEW ledger.calls AS SELECT * FROM read_parquet('{pattern}', union_by_name=true, hive_partitioning=false)"
-            )
+            read = f"read_parquet('{pattern}', union_by_name=true, hive_partitioning=false)"
+            duck.execute(f"CREATE VIEW ledger.calls AS SELECT * FROM {read}")
         duck.execute("USE memory")
         duck.execute("DETACH warehouse")
 
