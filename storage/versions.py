@@ -159,4 +159,9 @@ def slots_in(connection: Connection, dataset: str, n: int) -> dict[str, Slot]:
 
 
 def digest_of_slots(slots: Mapping[str, Slot]) -> str:
-    return digest([[part, slots[part].content] for part in sorted(slots)])
+    return digest_of_contents({part: slot.content for part, slot in slots.items()})
+
+
+def digest_of_contents(contents: Mapping[str, str]) -> str:
+    """The digest of a version that holds these objects (part: object), published or not."""
+    return digest([[part, contents[part]] for part in sorted(contents)])
