@@ -5,19 +5,22 @@ Exact where a stage's inputs are known; below a stage that will change it is a b
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from flows.graph import Call, InputFile, Recipe, Ref, UsageError, bind
 from flows.session import Session
-from flows.shard import Job, cached, jobs, stage_inputs
+from flows.shard import Job, by_part, cached, jobs, stage_inputs
 from flows.sources import open_source
 from models.engine import Backend, EngineError, Identity, Prompt, Reply, Sampling
 from models.refs import EngineSpec, identity
-from storage.schemas import Checkpoint
+from storage.objects import content_hash
+from storage.versions import digest_of_contents
 from tasks.runner import run_stage
-from tasks.stage import Source, Stage
+from tasks.stage import Dataset, Source, Stage
 
 
 @dataclass(frozen=True)
@@ -61,15 +64,54 @@ class _Counting:
         return EngineError("not in the ledger")
 
 
+@dataclass(frozen=True)
+class _Unpublished:
+    """A dataset that a run would publish, as its stages would see it (`tasks.stage.Dataset`)."""
+
+    name: str
+    digest: str
+    rows: pa.Table
+    meta: dict[str, Any] = field(default_factory=dict)
+    files: list[Path] = field(default_factory=list)
+
+    @property
+    def spec(self) -> str:
+        return f"{self.name}@next"
+
+    def table(self, columns: Sequence[str] | None = None) -> pa.Table:
+        return self.rows.select(list(columns)) if columns is not None else self.rows
+
+
 class _PlanSession(Session):
-    """A session whose engines count instead of asking."""
+    """A session whose engines count instead of asking, and which remembers the rows that a run would write."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session.store, session.config, session.run_id, session.round_, session.scope)
+        self._unwritten: dict[str, pa.Table] = {}
 
     def _backend(self, spec: EngineSpec) -> Backend:
         backend: Any = self._backends.setdefault(spec.model_dump_json(), _Counting(identity(spec)))
         return backend
 
     def missing(self) -> int:
+        """Questions so far that the ledger could not answer."""
         return sum(getattr(b, "missing", 0) for b in self._backends.values())
+
+    def remember(self, rows: pa.Table) -> str:
+        """The name of the object that these rows would be written as."""
+        name = content_hash(rows)
+        self._unwritten[name] = rows
+        return name
+
+    def read(self, content: str, columns: Sequence[str] | None = None) -> pa.Table:
+        if content not in self._unwritten:
+            return super().read(content, columns)
+        return self._unwritten[content].select(list(columns)) if columns is not None else self._unwritten[content]
+
+    def whole(self, ref: Ref) -> Dataset:
+        if ref.version is not None:
+            return super().whole(ref)
+        return _Unpublished(ref.dataset, ref.digest, pa.concat_tables([self.read(c) for c in ref.parts.values()]))
 
 
 class _Plan:
@@ -93,44 +135,51 @@ class _Plan:
     def __call__(self, stage: Stage, *rows: Ref, name: str | None = None, protected: Ref | None = None, **named: Any) -> Ref:
         call = bind(stage, rows, name, protected, named)
         dataset = self._session.dataset(call)
-        unknown = [ref.dataset for ref in call.inputs.values() if ref.contents is None or (ref.version is None and ref.row is Checkpoint)]
+        unknown = {ref.dataset for ref in call.inputs.values() if ref.contents is None}
         if unknown:
-            self.lines.append(PlanLine(dataset, None, 0, self._bound(call), f"after {', '.join(sorted(set(unknown)))}"))
+            self.lines.append(PlanLine(dataset, None, 0, self._bound(call), f"after {', '.join(sorted(unknown))}"))
             return Ref(dataset, stage.output)
         todo = jobs(self._session, call)
         missing = [job for job in todo if cached(self._session, job) is None]
-        shards = sum(len(job.keys) for job in todo)
-        done = shards - sum(len(job.keys) for job in missing)
-        self.lines.append(PlanLine(dataset, shards, done, self._calls(call, missing), self._why(call, missing)))
-        return Ref(dataset, stage.output) if missing else self._known(call, todo)
-
-    def _known(self, call: Call, todo: list[Job]) -> Ref:
-        """The dataset as the run would find it: every shard is there already."""
-        store, dataset = self._session.store, self._session.dataset(call)
-        shards = {p: s for job in todo for p, s in zip(job.keys, cached(self._session, job) or [], strict=True)}
-        head = store.head(dataset)
-        if head and {s.part: s.shard_key for s in store.slots(head)} == {p: s.key for p, s in shards.items()}:
-            return Ref.of(store, head)
-        digest = store.digest_of(dataset, {p: s.key for p, s in shards.items()})
-        return Ref(dataset, call.stage.output, {p: s.content for p, s in shards.items()}, digest)
-
-    def _calls(self, call: Call, missing: list[Job]) -> str:
-        """Exactly how many calls the missing shards lack: each row is run, each question looked up."""
-        if not call.stage.engines:
-            return ""
+        why = self._why(call, missing)
+        contents = self._cached_contents(todo)
         before = self._session.missing()
-        for job in missing:
-            run_stage(call.stage, self._session.config.stage(call.name), stage_inputs(self._session, call, job))
-        return str(self._session.missing() - before)
+        known = sum(self._dry_run(call, job, contents) for job in missing) == len(missing)
+        calls = str(self._session.missing() - before) if stage.engines else ""
+        shards = sum(len(job.keys) for job in todo)
+        self.lines.append(PlanLine(dataset, shards, shards - sum(len(job.keys) for job in missing), calls, why))
+        return self._ref(dataset, stage, contents) if known else Ref(dataset, stage.output)
+
+    def _cached_contents(self, todo: list[Job]) -> dict[str, str]:
+        return {part: s.content for job in todo for part, s in zip(job.keys, cached(self._session, job) or [], strict=False)}
+
+    def _dry_run(self, call: Call, job: Job, contents: dict[str, str]) -> bool:
+        """Run the job against the ledger; True when its rows are known exactly (nothing to ask, nothing to train)."""
+        if call.stage.workdir:
+            return False
+        before = self._session.missing()
+        outcome = run_stage(call.stage, self._session.config.stage(call.name), stage_inputs(self._session, call, job))
+        if self._session.missing() > before:
+            return False
+        for part, piece in by_part(self._session, call, job, outcome).items():
+            contents[part] = self._session.remember(piece.rows)
+        return True
+
+    def _ref(self, dataset: str, stage: Stage, contents: dict[str, str]) -> Ref:
+        """The dataset as the run would leave it."""
+        head = self._session.store.head(dataset)
+        found = Ref.of(self._session.store, head) if head else None
+        return found if found and found.contents == contents else Ref(dataset, stage.output, contents, digest_of_contents(contents))
 
     def _bound(self, call: Call) -> str:
         """At most rows times samples, where the rows that will come are known."""
         if not call.stage.engines:
             return ""
         primary = next(iter(call.rows.values()), None)
-        if primary is None or primary.version is None:
+        head = self._session.store.head(primary.dataset) if primary else None
+        if primary is None or head is None or primary.contents is None:
             return "unknown"
-        return f"<= {primary.version.n_rows * getattr(self._session.config.stage(call.name), 'samples', 1)}"
+        return f"<= {head.n_rows * getattr(self._session.config.stage(call.name), 'samples', 1)}"
 
     def _why(self, call: Call, missing: list[Job]) -> str:
         """The most frequent reasons why shards are not cached."""
@@ -146,8 +195,14 @@ class _Plan:
 def _said(explained: Any) -> str:
     if isinstance(explained, str):
         return explained
-    changes = (f"{path}: {_short(old)} -> {_short(new)}" for path, (old, new) in sorted(explained.items()))
-    return ", ".join(changes)
+    return ", ".join(_change(path, old, new) for path, (old, new) in sorted(explained.items()))
+
+
+def _change(path: str, old: Any, new: Any) -> str:
+    """Digests say nothing to a person: that rows or code changed is enough."""
+    if path.split(".")[0] in ("inputs", "sources", "datasets", "code"):
+        return f"{path} changed"
+    return f"{path}: {_short(old)} -> {_short(new)}"
 
 
 def _short(value: Any) -> str:
@@ -157,6 +212,6 @@ def _short(value: Any) -> str:
 
 def plan_recipe(session: Session, recipe: Recipe, inputs: dict[str, str]) -> list[PlanLine]:
     """One line a stage, in the recipe's order. Writes nothing and asks no model."""
-    planned = _Plan(_PlanSession(session.store, session.config, session.run_id, session.round_, session.scope), inputs)
+    planned = _Plan(_PlanSession(session), inputs)
     recipe(planned)
     return planned.lines

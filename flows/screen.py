@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -13,7 +14,7 @@ from rich.table import Table
 from flows.make import Line, Silent, Watcher
 from flows.plan import PlanLine
 
-_out = Console()
+_out = Console(width=None if sys.stdout.isatty() else 200)
 _err = Console(stderr=True)
 
 

@@ -1,9 +1,12 @@
 """One run's open things: the store, the run's id, and the engines its stages ask for, each started once and closed at the end."""
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
 
 from flows.config import RecipeConfig
 from flows.graph import Call, Ref
@@ -13,7 +16,7 @@ from models.refs import EngineSpec, identity, model_folder, open_backend
 from storage.schemas import Checkpoint, from_table
 from storage.store import Store
 from storage.versions import Version
-from tasks.stage import ModelFolder
+from tasks.stage import Dataset, ModelFolder
 
 
 @dataclass
@@ -30,6 +33,14 @@ class Session:
     _backends: dict[str, Backend] = field(default_factory=dict)
     _engines: dict[tuple[str, str], Engine] = field(default_factory=dict)
     _in_flight: dict[str, SharedCall] = field(default_factory=dict)
+
+    def read(self, content: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """The rows of an object."""
+        return self.store.read(content, columns)
+
+    def whole(self, ref: Ref) -> Dataset:
+        """A dataset handed to a stage whole."""
+        return self.store.dataset(ref.published)
 
     def dataset(self, call: Call) -> str:
         return f"{self.config.name}.{call.name}"

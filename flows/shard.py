@@ -134,7 +134,7 @@ def stage_inputs(session: Session, call: Call, job: Job) -> Inputs:
     workdir = Workdir(store.root / "work" / job.key, store.root) if stage.workdir else None
     return Inputs(
         tables={p: _table(session, ref, job) for p, ref in call.rows.items()},
-        datasets={p: store.dataset(ref.published) for p, ref in call.datasets.items()},
+        datasets={p: session.whole(ref) for p, ref in call.datasets.items()},
         sources={p: _source(f.source) for p, f in call.sources.items()},
         engines=session.engines(call),
         folders={p: session.folder(call, p) for p in stage.folders},
@@ -145,12 +145,12 @@ def stage_inputs(session: Session, call: Call, job: Job) -> Inputs:
 def _table(session: Session, ref: Ref, job: Job) -> pa.Table:
     """The rows of the job's parts; a dataset that lacks a part has no rows there."""
     contents = [content for part, content in ref.parts.items() if job.whole or part in job.keys]
-    return pa.concat_tables([arrow_schema(ref.row).empty_table(), *(session.store.read(content) for content in contents)])
+    return pa.concat_tables([arrow_schema(ref.row).empty_table(), *(session.read(content) for content in contents)])
 
 
 def _commit(session: Session, call: Call, job: Job, outcome: Outcome, seconds: float) -> list[Shard]:
-    pieces = {next(iter(job.keys)): outcome} if len(job.keys) == 1 else _split(session, call, job, outcome)
     shards = []
+    pieces = by_part(session, call, job, outcome)
     for part, piece in pieces.items():
         shards.append(
             session.store.commit(
@@ -174,8 +174,10 @@ def balance_of(outcome: Outcome) -> Balance:
     return Balance(kept + sum(rejected.values()) + quarantined, kept, rejected, quarantined, outcome.rows.num_rows)
 
 
-def _split(session: Session, call: Call, job: Job, outcome: Outcome) -> dict[str, Outcome]:
-    """A dataset-wide outcome by part: rows go where their problem lives, input rows are counted where their first output is."""
+def by_part(session: Session, call: Call, job: Job, outcome: Outcome) -> dict[str, Outcome]:
+    """The outcome of each part: rows go where their problem lives, input rows are counted where their first output is."""
+    if len(job.keys) == 1:
+        return {next(iter(job.keys)): outcome}
     parts = list(job.keys)
     known = _part_of_problems(session, call)
     buckets = sum(1 for p in parts if p.split("/")[0] == parts[0].split("/")[0])
@@ -205,7 +207,7 @@ def _part_of_problems(session: Session, call: Call) -> dict[str, str]:
         if column is None:
             continue
         for part, content in ref.parts.items():
-            for key in session.store.read(content, [column]).column(column).to_pylist():
+            for key in session.read(content, [column]).column(column).to_pylist():
                 found[key] = part
     return found
 
