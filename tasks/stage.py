@@ -1,6 +1,7 @@
 """A stage: a plain function of one row and what belongs to it. Its annotations are its declaration; it runs nothing by itself."""
 
 import inspect
+import types
 import typing
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -118,6 +119,8 @@ class Stage:
     """Parameters that take the one row of that class it belongs to (same problem id)."""
     many: dict[str, type] = field(default_factory=dict)
     """Parameters that take all rows of that class with the same problem id."""
+    optional: tuple[str, ...] = ()
+    """Parameters of `many`, annotated `list[Row] | None`, that a recipe may leave out: they are None then."""
     engines: tuple[str, ...] = ()
     datasets: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
@@ -188,6 +191,9 @@ def _read(function: Callable[..., Any], scope: Scope, row: type | None, tools: t
     rows = set(ROW_TYPES.values())
     for position, parameter in enumerate(inspect.signature(function).parameters):
         hint = hints.get(parameter)
+        if get_origin(hint) is types.UnionType and position and types.NoneType in get_args(hint):
+            hint = get_args(hint)[0]
+            made.optional += (parameter,)
         if hint is Engine:
             made.engines += (parameter,)
         elif hint is Dataset:

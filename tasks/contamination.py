@@ -1,0 +1,160 @@
+"""Mark what repeats a protected text: problems and solutions against benchmarks (Qwen2.5-Math, section 3, decontamination).
+
+It marks and never drops: `training_set` drops. Two presets: `published` is the paper's rule, `default` also finds short questions,
+changed numbers and embedded copies (measured in docs/lab/2026-11-20-contamination.md).
+"""
+
+import dataclasses
+import functools
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import Field, model_validator
+
+from storage.ids import derived_ids
+from storage.schemas import Mark, Problem, Solution, arrow_schema
+from tasks.maths.contamination_index import RULES, Denominator, Hits, Index, Rule
+from tasks.maths.protected import TEXT_FIELDS, read_protected
+from tasks.stage import Dataset, Made, StageConfig, stage
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "default": {"ngram": 8, "mask_numbers": True, "lcs_masked": False, "lcs_ratio": 0.7, "exact": True, "embedded": 5},
+    "published": {"ngram": 13, "mask_numbers": False, "lcs_masked": False, "lcs_ratio": 0.6, "exact": False, "embedded": 0},
+}
+
+
+class ContaminationConfig(StageConfig):
+    """The rule by which a text counts as a repetition. Lengths are in tokens: a run of letters, a run of digits, one CJK character."""
+
+    preset: Literal["default", "published"] = "default"
+    """What the fields below are where they are not given."""
+    ngram: int = Field(8, ge=1)
+    """A shared run of so many tokens makes a pair a candidate."""
+    mask_numbers: bool = True
+    """For the shared run, any two numbers are alike."""
+    lcs_masked: bool = False
+    """For the common subsequence too."""
+    lcs_ratio: float = Field(0.7, ge=0, le=1)
+    """A candidate is a hit when its longest common subsequence is longer than this share of `denominator`."""
+    denominator: Denominator = "protected"
+    """Length of the protected text, or of the shorter (min) or longer (max) of the two."""
+    exact: bool = True
+    """Equal token sequences are a hit, whatever their length."""
+    embedded: int = Field(5, ge=0)
+    """A protected text shorter than `ngram` but with at least so many tokens is a hit where it stands whole; 0: never."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_preset(cls, given: Any) -> Any:
+        return {**PRESETS.get(given.get("preset", "default"), {}), **given} if isinstance(given, dict) else given
+
+    @property
+    def rule(self) -> Rule:
+        return Rule(**self.model_dump(include=set(Rule.__dataclass_fields__)))
+
+
+@stage(row=Problem, tools=("rapidfuzz",))
+def contamination(
+    problems: pa.Table, solutions: list[Solution] | None, against: Dataset, config: ContaminationConfig
+) -> Iterator[Made[Mark]]:
+    """One Mark per problem, for its statement and for the texts of its solutions; `solutions` comes as a table, like the problems.
+
+    `against` holds Protected rows, or Problem rows (a held-out set).
+    """
+    index = index_of(against, config.rule)
+    ids = problems["id"].combine_chunks()
+    found = [("problem", index.check(problems["problem"]))]
+    if isinstance(solutions, pa.Table):
+        found.append(("solution", _by_problem(index.check(solutions["solution"]), solutions, ids)))
+    yield Made(_marks(ids, found, index), of=ids.to_pylist())
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What an index is built from; equal where digest and rule are."""
+
+    digest: str
+    rule: Rule
+    dataset: Dataset = field(compare=False)
+
+
+_building = threading.Lock()
+
+
+def index_of(against: Dataset, rule: Rule) -> Index:
+    """The index of a dataset, built once in this process however many parts ask for it."""
+    with _building:
+        return _build(_Wanted(against.digest, rule, against))
+
+
+@functools.lru_cache(maxsize=2)
+def _build(wanted: _Wanted) -> Index:
+    return Index(protected_texts(wanted.dataset.table(), wanted.dataset.name), wanted.rule)
+
+
+def protected_texts(table: pa.Table, name: str) -> pa.Table:
+    """Columns benchmark, item and text of Protected rows or of Problem rows. Raises ValueError for rows of another class."""
+    for columns in (("benchmark", "item", "text"), ("source", "id", "problem")):
+        if set(columns) <= set(table.column_names):
+            return table.select(columns).rename_columns(["benchmark", "item", "text"])
+    raise ValueError(f"{name} holds no protected texts: it needs the columns of Protected or of Problem rows, it has {table.column_names}")
+
+
+def _by_problem(hits: Hits, rows: pa.Table, problem_ids: pa.Array) -> Hits:
+    """Hits on rows that belong to problems as hits on those problems. Raises ValueError for a row of a problem that is not there."""
+    owner = pc.index_in(rows["problem_id"].combine_chunks(), value_set=problem_ids)
+    if owner.null_count:
+        stray = rows.filter(pc.is_null(owner)).slice(0, 1).to_pylist()[0]
+        raise ValueError(f"solution {stray['id']} is of problem {stray['problem_id']}, which is not among the problems")
+    return dataclasses.replace(hits, rows=owner.to_numpy()[hits.rows].astype(np.int64))
+
+
+def _marks(ids: pa.Array, found: list[tuple[str, Hits]], index: Index) -> pa.Table:
+    """A Mark for each id with the strongest hit on it; of equal ones the one in the first column."""
+    columns = np.repeat(np.arange(len(found)), [len(hits.rows) for _, hits in found])
+    hits = Hits(*(np.concatenate(values) for values in zip(*(dataclasses.astuple(hits) for _, hits in found), strict=True)))
+    order = np.lexsort((hits.texts, columns, -hits.ratios, hits.rules, hits.rows))
+    best = order[np.flatnonzero(np.diff(hits.rows[order], prepend=-1))]
+    place = np.full(len(ids), -1)
+    place[hits.rows[best]] = np.arange(len(best))
+    pick = pa.array(place, mask=place < 0)
+    protected = index.protected.take(hits.texts[best])
+    values = {
+        "id": pa.array(derived_ids("contamination", ids.to_pylist()), pa.string()),
+        "problem_id": ids,
+        "subject_id": ids,
+        "contaminated": pick.is_valid(),
+        "column": pa.array([name for name, _ in found]).take(columns[best]).take(pick),
+        "rule": pa.array(RULES).take(hits.rules[best]).take(pick),
+        "benchmark": protected["benchmark"].combine_chunks().take(pick),
+        "item": protected["item"].combine_chunks().take(pick),
+        "ratio": pa.array(hits.ratios[best]).take(pick),
+    }
+    return pa.table(values, schema=arrow_schema(Mark))
+
+
+class ApplyContaminationConfig(ContaminationConfig):
+    """The same rule, for `mathmill apply contamination` on a plain file."""
+
+    against: Path
+    """Folder of JSONL files with the protected texts, or one such file."""
+    fields: tuple[str, ...] = TEXT_FIELDS
+    """Fields of those files that may hold the text, the first with a value counts."""
+
+
+@contamination.plain_form
+def check_file(table: pa.Table, config: ApplyContaminationConfig) -> pa.Table:
+    """`id, text` -> `id, contaminated, rule, benchmark, item, ratio`, in order. Raises ValueError where columns or texts are missing."""
+    if "text" not in table.column_names:
+        raise ValueError(f"no column 'text' to check: the file has {table.column_names}")
+    index = Index(read_protected(config.against, config.fields), config.rule)
+    numbers = pa.array([str(n) for n in range(1, table.num_rows + 1)])
+    marks = _marks(numbers, [("text", index.check(table["text"]))], index)
+    ids = table["id"] if "id" in table.column_names else pa.nulls(table.num_rows, pa.string())
+    return marks.select(["contaminated", "rule", "benchmark", "item", "ratio"]).add_column(0, "id", ids).replace_schema_metadata(None)
