@@ -107,6 +107,7 @@ def bind(stage: Stage, rows: Sequence[Ref], name: str | None, protected: Ref | N
             raise TypeError(f"stage {stage.name!r} takes {_names(stage.row_inputs)}, got {ref.dataset} of {ref.row.__name__} rows")
         bound[fits[0]] = ref
         del free[fits[0]]
+    free = {p: t for p, t in free.items() if p not in stage.optional}
     if free:
         raise TypeError(f"stage {stage.name!r} also needs {_names(free)}")
     wanted = {*stage.datasets, *stage.sources}

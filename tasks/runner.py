@@ -102,20 +102,23 @@ class _Belongings:
 
     def __init__(self, stage: Stage, inputs: Inputs) -> None:
         self._stage = stage
+        self._given = set(inputs.tables)
         self._by_problem: dict[str, dict[str | None, list[Any]]] = {}
         for parameter, row_type in {**stage.one, **stage.many}.items():
             grouped: dict[str | None, list[Any]] = {}
-            for row in from_table(inputs.tables[parameter], row_type):
+            for row in from_table(inputs.tables[parameter], row_type) if parameter in inputs.tables else []:
                 grouped.setdefault(problem_key(row), []).append(row)
             self._by_problem[parameter] = grouped
 
     def of(self, row: Row) -> dict[str, Any]:
         key = problem_key(row)
-        found: dict[str, Any] = {p: self._by_problem[p].get(key, []) for p in self._stage.many}
+        found: dict[str, Any] = {p: self._by_problem[p].get(key, []) for p in self._stage.many if p in self._given}
+        found |= {p: None for p in self._stage.many if p not in self._given}
         for parameter, row_type in self._stage.one.items():
             rows = self._by_problem[parameter].get(key, [])
             if len(rows) != 1:
-                raise StageError(f"stage {self._stage.name!r}, row {row.id}: needs one {row_type.__name__} of problem {key}, found {len(rows)}")
+                what = f"needs one {row_type.__name__} of problem {key}, found {len(rows)}"
+                raise StageError(f"stage {self._stage.name!r}, row {row.id}: {what}")
             found[parameter] = rows[0]
         return found
 
@@ -151,7 +154,8 @@ def _sorted_out(stage: Stage, row: Row, items: list[Any]) -> _RowResult:
     rejections = [i for i in items if isinstance(i, Rejected)]
     made = [i for i in items if not isinstance(i, Rejected)]
     if len(rejections) + bool(made) != 1:
-        raise StageError(f"stage {stage.name!r}, row {row.id}: gave {len(made)} rows and {len(rejections)} rejections; it must give rows or one reason")
+        what = f"gave {len(made)} rows and {len(rejections)} rejections; it must give rows or one reason"
+        raise StageError(f"stage {stage.name!r}, row {row.id}: {what}")
     if rejections:
         return _RowResult([], Dropped(row.id, problem_key(row), "rejected", rejections[0].reason, rejections[0].detail))
     return _RowResult(made, None)
@@ -210,8 +214,8 @@ def _run_bulk(stage: Stage, config: StageConfig, inputs: Inputs, progress: Progr
     seen: list[str] = []
     arguments = _fixed_arguments(stage, config, inputs)
     for parameter, row_type in stage.row_inputs.items():
-        table = inputs.tables[parameter]
-        arguments[parameter] = table if stage.as_table else from_table(table, row_type)
+        table = inputs.tables.get(parameter)
+        arguments[parameter] = table if stage.as_table or table is None else from_table(table, row_type)
     if stage.primary:
         seen = inputs.tables[stage.primary[0]].column("id").to_pylist()
     for parameter in stage.sources:
@@ -290,7 +294,8 @@ class _Tally:
         table = _rows_table(self._stage, self._rows)
         if self._tables:
             schema = arrow_schema(self._stage.output)
-            table = pa.concat_tables([table, *(t.cast(schema).replace_schema_metadata(schema.metadata) for t in self._tables)]).sort_by("id")
+            cast = [t.cast(schema).replace_schema_metadata(schema.metadata) for t in self._tables]
+            table = pa.concat_tables([table, *cast]).sort_by("id")
             _check_unique(self._stage, table)
         if counted is None:
             counted = self._owed(table, asked)
