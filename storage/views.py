@@ -33,6 +33,11 @@ KEEP = 20
 
 FILE = "warehouse.duckdb"
 _STAMP = "warehouse.stamp"
+_CONFIG: dict[str, str | bool | int | float | list[str]] = {
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+    "threads": 1,  # hundreds of tiny statements: more threads only wait for each other
+}
 
 _DUCKDB = {pa.string(): "VARCHAR", pa.int64(): "BIGINT", pa.float64(): "DOUBLE", pa.bool_(): "BOOLEAN"}
 _ARROW = {sa.Text: pa.string(), sa.BigInteger: pa.int64(), sa.Integer: pa.int64(), sa.Boolean: pa.bool_(), sa.Float: pa.float64()}
@@ -72,9 +77,10 @@ def _stamp(store: Store, connection: Connection) -> str:
 
 
 def _build(store: Store, connection: Connection, path: Path) -> None:
-    with duckdb.connect(config={"autoinstall_known_extensions": False, "autoload_known_extensions": False}) as duck:
+    with duckdb.connect(config=_CONFIG) as duck:
         duck.execute(f"ATTACH '{_quoted(path)}' AS warehouse (STORAGE_VERSION 'v1.0.0')")
         duck.execute("USE warehouse")
+        duck.execute("BEGIN")  # one commit to disk, not one a view
         _copy_tables(connection, duck)
         for name in dataset_names(connection):
             schema, _, short = name.rpartition(".")
@@ -86,6 +92,7 @@ def _build(store: Store, connection: Connection, path: Path) -> None:
             pattern = _quoted(store.root / "ledger" / "*.parquet")
             read = f"read_parquet('{pattern}', union_by_name=true, hive_partitioning=false)"
             duck.execute(f"CREATE VIEW ledger.calls AS SELECT * FROM {read}")
+        duck.execute("COMMIT")
         duck.execute("USE memory")
         duck.execute("DETACH warehouse")
 
