@@ -66,12 +66,19 @@ class Ledger:
     """Model calls by key. Any method may be called from any thread, and any number of processes may have the same ledger open."""
 
     def __init__(self, rows: Rows) -> None:
-        self._rows = rows
+        self._opened = rows
+        self._pid = os.getpid()
+
+    @property
+    def _rows(self) -> Rows:
+        if os.getpid() != self._pid:  # a connection used on both sides of a fork damages what it writes
+            raise LedgerError(f"the ledger {self.name} was opened in another process: open it again in this one")
+        return self._opened
 
     @property
     def name(self) -> str:
         """The path, or the URL without its password."""
-        return self._rows.name
+        return self._opened.name
 
     def get(self, keys: Sequence[str]) -> dict[str, Call]:
         """The calls among `keys` (any number) that are recorded, by key."""
@@ -133,12 +140,12 @@ class Ledger:
         size = 0
         sql = f"SELECT id, {COLUMNS} FROM ledger_call WHERE id > ? AND id <= ? ORDER BY id LIMIT {CHUNK}"
         while page := self._rows.scan(sql, done, upto):
-            pending += [_exported(row[1:], self.name) for row in page]
-            size += sum(len(row["request"]) + len(row["value"]) for row in pending[-len(page) :])
-            done = page[-1][0]
-            if size >= _FILE_BYTES:
-                yield done, pending
-                pending, size = [], 0
+            for done, *row in page:
+                pending.append(_exported(tuple(row), self.name))
+                size += len(pending[-1]["request"]) + len(pending[-1]["value"])
+                if size >= _FILE_BYTES:
+                    yield done, pending
+                    pending, size = [], 0
         if pending:
             yield done, pending
 

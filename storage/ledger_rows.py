@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 from urllib.parse import quote
 
+from storage.errors import StoreError
+
 T = TypeVar("T")
 
 FORMAT = 1
@@ -36,7 +38,7 @@ CREATE TABLE ledger_call (
 """
 
 
-class LedgerError(Exception):
+class LedgerError(StoreError):
     """The ledger cannot be opened, read or written; the message names it and says what to do."""
 
 
@@ -77,7 +79,6 @@ class SqliteRows:
         self.name = str(path)
         self._path = path
         self._read_only = read_only
-        self._pid = os.getpid()
         self._write_lock = threading.Lock()
         self._read_lock = threading.Lock()
         if read_only and not path.is_file():
@@ -159,8 +160,6 @@ class SqliteRows:
     @contextlib.contextmanager
     def _clear(self) -> Iterator[None]:
         """SQLite's errors with the file's name and a way out."""
-        if os.getpid() != self._pid:
-            raise LedgerError(f"the ledger {self.name} was opened in another process: open it again in this one")
         try:
             yield
         except (sqlite3.Error, OSError) as error:
