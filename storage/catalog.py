@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy import BigInteger, Boolean, Column, Connection, Float, ForeignKey, Integer, Text
 
 from storage.errors import StoreError
-from storage.locks import advisory_key, advisory_lock, file_lock
+from storage.locks import advisory_key, advisory_lock, check_lock_name, file_lock
 
 LAYOUT = 1
 """Number of the table layout below; a catalog of another layout is refused."""
@@ -174,6 +174,7 @@ class Catalog:
 
     def lock(self, name: str, on_wait: Callable[[], None] | None = None) -> contextlib.AbstractContextManager[None]:
         """Hold the lock `name`; it is freed when its holder dies. `on_wait` is called once if somebody else holds it."""
+        check_lock_name(name)
         if self.is_postgres:
             return advisory_lock(self._sessions, name, on_wait)
         return file_lock(self._locks / name, on_wait)

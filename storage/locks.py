@@ -14,7 +14,14 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-_FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.=-]{0,199}")
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.=-]{0,199}")
+
+
+def check_lock_name(name: str) -> str:
+    """A name that can be a file's. Raises ValueError."""
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"no lock name {name!r}: use up to 200 letters, digits and _.=-")
+    return name
 
 
 @contextlib.contextmanager
@@ -23,8 +30,6 @@ def file_lock(path: Path, on_wait: Callable[[], None] | None = None, keep: bool 
 
     The file is removed on release unless `keep` (locks that are taken all the time). A child made by fork without exec shares the lock.
     """
-    if not _FILE_NAME.fullmatch(path.name):
-        raise ValueError(f"no lock name {path.name!r}: use letters, digits and _.=-")
     descriptor = _acquire(path, on_wait)
     try:
         yield
