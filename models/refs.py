@@ -155,9 +155,11 @@ def _named(spec: EngineSpec, ref: ModelRef) -> tuple[str, str]:
         if spec.revision is None:
             _warn_unversioned(ref.model)
         return ref.model, spec.revision or "unversioned"
-    folder, commit = find_folder(ref.target, spec.revision) if ref.scheme == "vllm" else (model_folder(spec), None)
-    if folder is None or commit is not None:
-        return ref.target, str(commit)
+    if ref.scheme in ("vllm", "hf"):
+        _, commit = find_folder(ref.target, spec.revision)
+        if commit is not None:
+            return ref.target, commit
+    folder = model_folder(spec)
     if spec.revision is not None:
         raise ValueError(f"{spec.ref} is a folder, its revision is the digest of its files: leave out revision = {spec.revision!r}")
     return folder.resolve().name, f"sha256:{folder_digest(folder)}"
@@ -186,7 +188,7 @@ def model_folder(spec: EngineSpec) -> Path:
         raise ValueError(f"{ref} lives behind a server and has no folder here: give hf:PATH or nano:NAME")
     folder, _ = find_folder(ref.target, spec.revision)
     if folder is None:
-        raise ValueError(f"no model folder {ref.target!r}: give the path of a folder with config.json and weights")
+        raise ValueError(f"{ref.target!r} is not on this machine: `hf download {ref.target}` fetches it, or give the path of a folder")
     return folder
 
 
