@@ -16,7 +16,7 @@ class VerifyConfig(StageConfig):
 
     last_number: bool = False
     """Take the last number of a reply that states no answer. It turns working into answers; off by default."""
-    limit_s: float = Field(2.0, gt=0, le=60)
+    limit_s: float = Field(1.8, gt=0, le=60)
     """Seconds of wall time one comparison may take in the last tier; past it the verdict is `unknown`."""
 
 

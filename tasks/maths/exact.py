@@ -33,7 +33,11 @@ _CHARACTERS = str.maketrans({"−": "-", "–": "-", "×": "\\cdot ", "·": "\\c
     "∞": "\\infty ",
                              "π": "\\pi ", "°": "^\\circ ", "∪": "\\cup ", "∩": "\\cap ", "∈": "\\in ", "±": "\\pm ", "，": ",", "、": ",",
                              "；": ";",
-                             "（": "(", "）": ")", "：": ":", "。": ".", "⁄": "/", "′": "'", "∣": "|", "√": "\\sqrt "})  # fmt: skip
+                             "（": "(", "）": ")", "：": ":", "。": ".", "⁄": "/", "′": "'", "∣": "|", "√": " sqrt ", "½": " 1/2", "¼": " 1/4", "¾": " 3/4", "⅓": " 1/3",
+                             "⅔": " 2/3", "α": "\\alpha ", "β": "\\beta ", "γ": "\\gamma ", "θ": "\\theta ", "λ": "\\lambda ", "μ": "\\mu ",
+                             "φ": "\\phi ", "ω": "\\omega "})  # fmt: skip
+_SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ", "0123456789-+n")
+_RAISED = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ]+")
 _WIDE = re.compile(r"(?<![0-9A-Za-z\\]) +| +(?![0-9A-Za-z])")
 
 _NUMBER = re.compile(
@@ -49,6 +53,7 @@ _FRACTION = re.compile(
       | (?:(?P<whole2>\d+)[ ])?(?P<num2>\d+)[ ]?/[ ]?(?P<den2>\d+)(?![.\d]) )""",
     re.VERBOSE | re.ASCII,
 )
+_REPEATING = re.compile(r"(-?)(\d{0,30})\.(\d{0,30})\\(?:overline|bar|dot) ?\{?(\d{1,30})\}?", re.ASCII)
 _SCALES = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12, "万": 10**4, "亿": 10**8}
 _SCALE = re.compile(r" ?(?:\\text ?\{ ?)?(" + "|".join(_SCALES) + r")(?![a-zA-Z])(?: ?\})?", re.IGNORECASE)
 _UNIT_WORD = re.compile(r"[A-Za-z][A-Za-z.]*|[$€£¥₹%°]|[㐀-鿿]+|\^\\circ|\^\{\\circ\}")
@@ -79,7 +84,7 @@ def plain(answer: str) -> Plain:
 
 def normalise(answer: str) -> str:
     r"""One spelling for what is only typography: math delimiters, spacing, `\left`, `\dfrac`, full-width characters, a final full stop."""
-    text = answer if answer.isascii() else unicodedata.normalize("NFKC", answer.translate(_CHARACTERS)).translate(_CHARACTERS)
+    text = answer if answer.isascii() else _to_latex(answer)
     text = text.replace("{,}", ",").replace("\\!", "")
     text = _SPACES.sub(" ", _unwrap(text.strip()))
     if "\\" in text:
@@ -88,6 +93,12 @@ def normalise(answer: str) -> str:
     while text and text[-1] in ".;," and not text.endswith("\\,"):
         text = text[:-1].rstrip()
     return text
+
+
+def _to_latex(answer: str) -> str:
+    """Mathematical characters as commands; NFKC for the rest, after the superscripts, which it would turn into plain digits."""
+    raised = _RAISED.sub(lambda match: "^{" + match[0].translate(_SUPERSCRIPTS) + "}", answer)
+    return unicodedata.normalize("NFKC", raised.translate(_CHARACTERS)).translate(_CHARACTERS)
 
 
 def _rename(match: re.Match[str]) -> str:
@@ -131,6 +142,8 @@ def _number_and_unit(text: str) -> tuple[Fraction, str, bool] | None:
             if unit is not None:
                 negative = "-" in (match["sign"], match["minus"])
                 return (-value if negative else value), unit, pattern is _NUMBER and not _is_integer(match)
+    if repeating := _REPEATING.fullmatch(text):
+        return _repeating(repeating), "", False
     spelled = WORD_NUMBERS.get(text.lower())
     if spelled is None:
         spelled = chinese_number(text)
@@ -159,6 +172,13 @@ def _decimal(match: re.Match[str]) -> Fraction | None:
         return None
     value = Fraction(int(re.sub(r"\D", "", whole or "0") + digits), 10 ** len(digits))
     return value * 10**exponent if exponent >= 0 else value / 10**-exponent
+
+
+def _repeating(match: re.Match[str]) -> Fraction:
+    r"""`0.1\overline{6}` is 1/6."""
+    whole, fixed, period = match[2] or "0", match[3], match[4]
+    value = Fraction(int(whole + fixed), 10 ** len(fixed)) + Fraction(int(period), (10 ** len(period) - 1) * 10 ** len(fixed))
+    return -value if match[1] else value
 
 
 def _unit(rest: str, money: str) -> str | None:

@@ -29,8 +29,9 @@ CURRENCY = {"$": "$", "USD": "$", "€": "€", "£": "pound", "¥": "¥", "RMB"
 SHORT_UNITS = frozenset(
     re.findall(
         r"\w+",
-        """men man cup cups box bag bags car cars egg eggs dog dogs cat cats cow cows hen hens pig pigs pie pies toy toys pen pens kid kids hat hats
-        cap caps bus can cans jar jars pan pans nut nuts bee bees ant ants fox owl way ways set sets bit bits""",
+        """men man cup cups box bag bags car cars egg eggs dog dogs cat cats cow
+        cows hen hens pig pigs pie pies toy toys pen pens kid kids hat
+        hats cap caps bus can cans jar jars pan pans nut nuts bee bees ant ants fox owl way ways set sets bit bits""",
     )
 )
 """Words of fewer than four letters that may follow a number as its unit; other short words may be products of variables."""
@@ -38,8 +39,8 @@ SHORT_UNITS = frozenset(
 NOT_UNITS = frozenset(
     re.findall(
         r"\w+",
-        """i e x y z pi and or to if for where with when sin cos tan cot sec csc log ln exp sqrt hundred thousand million billion trillion dozen
-        half third thirds quarter quarters plus minus times divided over mod squared cubed factorial about approximately pm am
+        """i e x y z pi and or to if for where with when sin cos tan cot sec csc log ln exp sqrt hundred thousand million billion trillion
+        dozen half third thirds quarter quarters plus minus times divided over mod squared cubed factorial about approximately pm am
         或 和 且 万 亿 千 百 十 上 下 不 到 之间""",
     )
 )
