@@ -72,12 +72,8 @@ class TrainSftConfig(StageConfig):
 
 @stage(scope="dataset", revision=1)
 def train_sft(examples: Dataset, base: ModelFolder, work: Workdir, config: TrainSftConfig) -> Checkpoint:
-    """The trained model, adopted into the store. Raises ValueError for a set without certificate, TrainingError when training fails."""
-    if not examples.meta.get("certificate"):
-        raise ValueError(
-            f"{examples.spec} has no contamination certificate, and nothing trains on what it may be tested on: "
-            "run `contamination` on its rows, select with `training_set`, and train on the version that publishes"
-        )
+    """The trained model, adopted into the store. Raises ValueError for a set without its certificate, TrainingError when training fails."""
+    _demand_certificate(examples)
     result = _trained(_spec(examples, base, work, config))
     checkpoint_id, path = adopt(work.store, Path(result["folder"]))
     losses = result["losses"]
@@ -94,6 +90,23 @@ def train_sft(examples: Dataset, base: ModelFolder, work: Workdir, config: Train
         loss_last=sum(losses[-few:]) / few,
         n_rows=result["n_rows"],
         n_too_long=len(result["too_long"]),
+    )
+
+
+def _demand_certificate(examples: Dataset) -> None:
+    """Publishing demands the same; a trainer does not rely on it."""
+    certificate = examples.meta.get("certificate")
+    if not certificate:
+        fault = "has no contamination certificate"
+    elif certificate.get("version_digest") != examples.digest:
+        fault = f"has a contamination certificate for other rows (digest {certificate.get('version_digest')}, not {examples.digest})"
+    elif certificate.get("hits", ["not listed"]):
+        fault = f"has a contamination certificate with hits ({certificate.get('hits', 'not listed')!r:.200})"
+    else:
+        return
+    raise ValueError(
+        f"{examples.spec} {fault}, and nothing trains on what it may be tested on: "
+        "run `contamination` on its rows, select with `training_set`, and train on the version that publishes"
     )
 
 

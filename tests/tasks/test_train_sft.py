@@ -36,10 +36,10 @@ class Files:
 
     name, spec = "sums.training_set", "sums.training_set@3"
 
-    def __init__(self, folder: Path, rows: list[Example], certified: bool = True) -> None:
+    def __init__(self, folder: Path, rows: list[Example]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.meta: dict[str, Any] = {"certificate": {"hits": []}} if certified else {}
         self.digest = digest([r.id for r in rows])
+        self.meta: dict[str, Any] = {"certificate": {"version_digest": self.digest, "hits": []}}
         self.files = [folder / "a.parquet", folder / "b.parquet"]
         for file, half in zip(self.files, (rows[::2], rows[1::2]), strict=True):
             pq.write_table(to_table(half, Example), file)
@@ -72,10 +72,20 @@ def result(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "store" / "work" / "shard" / "result.json").read_text())
 
 
-def test_a_set_without_a_certificate_is_refused_and_the_way_out_named(tmp_path: Path):
-    uncertified = Files(tmp_path / "data", sums(4), certified=False)
-    with pytest.raises(ValueError, match=r"sums.training_set@3 has no contamination certificate.*`contamination`"):
-        train_sft(uncertified, ModelFolder(tmp_path, "tiny@1"), Workdir(tmp_path / "work", tmp_path), TrainSftConfig())
+@pytest.mark.parametrize(
+    ("certificate", "fault"),
+    [
+        (None, "has no contamination certificate"),
+        ({"version_digest": "0" * 40, "hits": []}, f"has a contamination certificate for other rows .digest {'0' * 40}"),
+        ({"hits": [{"id": "e01"}]}, "has a contamination certificate with hits .*e01"),
+        ({}, "has no contamination certificate"),
+    ],
+)
+def test_a_set_without_its_certificate_is_refused_and_the_way_out_named(tmp_path: Path, certificate: dict[str, Any] | None, fault: str):
+    examples = Files(tmp_path / "data", sums(4))
+    examples.meta = {"certificate": {"version_digest": examples.digest, **certificate} if certificate else certificate}
+    with pytest.raises(ValueError, match=rf"sums.training_set@3 {fault}.*run `contamination`"):
+        train_sft(examples, ModelFolder(tmp_path, "tiny@1"), Workdir(tmp_path / "work", tmp_path), TrainSftConfig())
     assert not (tmp_path / "work").exists()
 
 
