@@ -136,7 +136,12 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(404, {"error": {"message": f"no {self.path}"}})
 
     def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"{}")
+        length = int(self.headers.get("Content-Length", 0))
+        data = self.rfile.read(length)
+        if len(data) < length:  # the client died while it asked: nothing was asked
+            self.close_connection = True
+            return
+        body = json.loads(data or b"{}")
         if self.path == "/_reset":
             self.server.counter.reset()
             self._send(200, {})
