@@ -5,12 +5,13 @@ from typing import Annotated
 
 import typer
 
-from flows import cli_look, screen
+from flows import cli_look, cli_services, screen
 from flows.config import RecipeConfig, load_config, load_recipe, outline
 from flows.graph import UsageError
 from flows.make import Line
-from flows.places import catalog_url, prefect_environment, store_root
+from flows.places import catalog_url, store_root
 from flows.report import write_report
+from flows.services import prefect_api
 from flows.session import Session
 from storage.store import Store
 
@@ -63,8 +64,8 @@ def _carry_out(config: RecipeConfig, store: Path | None, given: list[str], round
     inputs = _inputs(config.recipe, given)
     root = store_root(store)
     opened = Store.open(root, catalog_url())
-    prefect_environment(root)
-    from flows.scheduled import run_here  # imports prefect, which reads its settings from the environment
+    with prefect_api(root):
+        from flows.scheduled import run_here  # imports prefect, which reads its settings from the environment
 
     scope = None if round_ is None else f"round={round_}/"
     session = Session(opened, config, round_=round_ or 0, scope=scope, replay=replay)
@@ -151,3 +152,4 @@ def apply(
 
 
 cli_look.add_to(app)
+cli_services.add_to(app)

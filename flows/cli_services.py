@@ -1,0 +1,36 @@
+"""Commands for the services of a store: `mathmill up`, `mathmill down`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows import screen, services
+from flows.places import store_root
+
+StoreOption = Annotated[Path | None, typer.Option("--store", help="Folder of the datasets [default: $MATHMILL_STORE or ./mathmill-data]")]
+
+
+def up(
+    store: StoreOption = None,
+    port: Annotated[int, typer.Option("--port", help="Port of the Prefect server on this machine; 0 takes a free one")] = 4200,
+) -> None:
+    """Start a Prefect server, the deployments and a worker for each pool, and leave them running."""
+    root = store_root(store)
+    screen.note(f"starting Prefect for {root}; half a minute on an idle machine")
+    found, new = services.up(root, port)
+    screen.note(f"{'up' if new else 'running already'}: {found.ui}    store: {root}    logs: {root / 'services'}")
+    screen.note(f"runs and forms: {found.ui}/v2/deployments    stop with: mathmill down --store {root}")
+    screen.note("next: choose a deployment and press Run, or type: mathmill run RECIPE (it appears there too)")
+
+
+def down(store: StoreOption = None) -> None:
+    """Stop what `mathmill up` started for this store. Flow runs under way end; the next run goes on where they were."""
+    root = store_root(store)
+    screen.note(f"stopped the services of {root}" if services.down(root) else f"no services are running for {root}")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands of this module."""
+    for command in (up, down):
+        app.command()(command)
