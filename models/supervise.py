@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 _LOOK_S = 0.5
-"""How often the owner is looked for, besides its pipe: a fork of the owner may hold the pipe open after its death."""
+"""How often the owner is looked for, besides its pipe: a fork of the owner may hold the pipe open after the owner's death."""
 _GRACE_S = 4.0
 """Between SIGTERM and SIGKILL."""
 _PR_SET_CHILD_SUBREAPER = 36
@@ -28,18 +28,31 @@ def main(arguments: list[str]) -> int:
     if arguments[:1] != ["--"] or len(arguments) < 2:
         print("usage: supervise.py -- COMMAND [ARGUMENT ...], with stdin a pipe that its owner holds", file=sys.stderr)
         return 2
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, _ask_to_stop)
+    woken = _wake_on_signals()
     if sys.platform == "linux":  # orphans of the command become children here, where they can be found
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     owner = os.getppid()
     child = subprocess.Popen(arguments[1:], stdin=subprocess.DEVNULL, start_new_session=True)
     while child.poll() is None and not _stop_asked and os.getppid() == owner:
-        if select.select([0], [], [], _LOOK_S)[0] and not os.read(0, 4096):
+        ready = select.select([0, woken], [], [], _LOOK_S)[0]
+        if woken in ready:
+            os.read(woken, 4096)
+        if 0 in ready and not os.read(0, 4096):
             break
     stopped = child.poll() is None
     end(child.pid)
     return 143 if stopped else child.returncode
+
+
+def _wake_on_signals() -> int:
+    """A descriptor that becomes readable when a signal arrives: a request to stop, or the end of a child."""
+    woken, poke = os.pipe()
+    os.set_blocking(poke, False)
+    signal.set_wakeup_fd(poke, warn_on_full_buffer=False)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, _ask_to_stop)
+    signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    return woken
 
 
 def _ask_to_stop(number: int, frame: object) -> None:

@@ -110,7 +110,7 @@ class VllmBackend:
         try:
             yield server.http
         except EngineError as error:
-            if server.ended:
+            if await _died(server):
                 self._failed = EngineError(f"the vLLM server of {self.identity} died: {server.tail()}")
                 raise self._failed from error
             raise
@@ -224,6 +224,19 @@ class VllmBackend:
             bad = [i for i in prompt.token_ids if not 0 <= i < self._vocabulary]
             if bad:
                 raise EngineError(f"token ids {bad[:5]} are outside the vocabulary of {self.identity}: it has 0 to {self._vocabulary - 1}")
+
+
+async def _died(server: _Server) -> bool:
+    """Whether it is the server that failed and not the call. Its supervisor ends last, after what the server left behind."""
+    if server.ended:
+        return True
+    try:
+        await server.http.check()
+        return False
+    except EngineError:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            await asyncio.to_thread(server.process.wait, _STOP_S)
+        return server.ended
 
 
 async def _end(server: _Server) -> None:
