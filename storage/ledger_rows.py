@@ -24,9 +24,7 @@ BUSY_S = 60.0
 CHUNK = 500
 """Keys in one look-up, and rows in one transaction: what others wait for at most."""
 
-COLUMNS = (
-    "key, kind, model, stage, run_id, finish_reason, prompt_tokens, completion_tokens, seed, latency_s, cost, called_at, body"
-)
+COLUMNS = "key, kind, model, stage, run_id, finish_reason, prompt_tokens, completion_tokens, seed, latency_s, cost, called_at, body"
 
 TABLES = """
 CREATE TABLE ledger_info (ledger_id TEXT NOT NULL, format INTEGER NOT NULL);

@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -238,16 +239,29 @@ def test_a_read_only_ledger_that_does_not_exist_is_an_error_and_is_not_made(wher
         assert not Path(where).parent.exists()
 
 
-def test_a_recording_in_a_folder_that_nobody_may_write_is_replayed(tmp_path: Path) -> None:
+def _replay_unprivileged(path: Path, out: Any) -> None:
     if os.geteuid() == 0:
-        pytest.skip("root may write into every folder")
-    path = tmp_path / "recording" / "ledger.sqlite"
-    ledger = open_ledger(path)
-    ledger.put(made(1))
-    ledger.close()
-    path.parent.chmod(0o555)
-    assert open_ledger(path, read_only=True).has([made(1).key]) == {made(1).key}
-    path.parent.chmod(0o755)
+        os.setuid(65534)  # root may write into every folder
+    try:
+        open(path.parent / "probe", "w").close()
+    except PermissionError:
+        out.send(open_ledger(path, read_only=True).has([made(1).key, made(2).key]))
+
+
+def test_a_recording_in_a_folder_that_one_may_not_write_is_replayed() -> None:
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own are closed to other users
+        path = Path(folder) / "recording" / "ledger.sqlite"
+        ledger = open_ledger(path)
+        ledger.put(made(1))
+        ledger.close()
+        Path(folder).chmod(0o755)
+        path.parent.chmod(0o555)
+        here, there = multiprocessing.Pipe()
+        child = multiprocessing.get_context("fork").Process(target=_replay_unprivileged, args=(path, there))
+        child.start()
+        child.join(30)
+        path.parent.chmod(0o755)
+        assert here.poll() and here.recv() == {made(1).key}
 
 
 def test_files_that_are_no_ledger_are_refused_by_name_and_left_alone(tmp_path: Path) -> None:
