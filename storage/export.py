@@ -110,6 +110,8 @@ def _write_data(store: Store, version: Version, folder: Path, restricted: pa.Arr
 def _link(source: Path, target: Path) -> None:
     try:
         os.link(source, target)
+    except FileNotFoundError:
+        raise StoreError(f"object {source.stem} is not in the store: `mathmill fsck` lists what needs it") from None
     except OSError:  # another file system, or one without links
         shutil.copyfile(source, target)
 

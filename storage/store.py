@@ -50,7 +50,8 @@ class Store:
             for folder in (root, root / "locks", root / "log", root / "objects", root / "tmp"):
                 folder.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError) as error:
-            raise StoreError(f"the store {root} cannot be a folder: {error.filename} is a file; choose another --store") from error
+            file = next(path for path in (root, *root.parents) if path.exists())
+            raise StoreError(f"the store {root} cannot be a folder: {file} is a file; choose another --store") from error
         except OSError as error:
             raise StoreError(f"the store {root} cannot be made ({error.strerror}): choose a --store that you can write") from error
         return cls(root, Catalog(catalog or f"sqlite:///{root / 'catalog.sqlite'}", root / "locks"))

@@ -78,7 +78,7 @@ def _stamp(store: Store, connection: Connection) -> str:
 
 def _build(store: Store, connection: Connection, path: Path) -> None:
     with duckdb.connect(config=_CONFIG) as duck:
-        duck.execute(f"ATTACH '{_quoted(path)}' AS warehouse (STORAGE_VERSION 'v1.0.0')")
+        duck.execute(f"ATTACH '{_quoted(path)}' AS warehouse (STORAGE_VERSION 'v1.0.0', BLOCK_SIZE 16384)")
         duck.execute("USE warehouse")
         duck.execute("BEGIN")  # one commit to disk, not one a view
         _copy_tables(connection, duck)
