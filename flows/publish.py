@@ -5,8 +5,11 @@ from typing import Any, Literal
 from flows.graph import Call
 from flows.session import Session
 from storage.errors import HeadMoved
+from storage.schemas import Mark
 from storage.shards import Shard
 from storage.versions import Version
+from tasks.certificate import certify
+from tasks.contamination import ContaminationConfig
 
 Kind = Literal["replace", "patch"]
 
@@ -60,9 +63,16 @@ def _certificate(session: Session, call: Call, shards: dict[str, Shard], kind: K
     """Check the rows that are about to be published, whatever the marks said before."""
     if call.protected is None or call.protected.version is None:
         raise TypeError(f"{session.dataset(call)} is to be trained on: its recipe must say make(..., protected=DATASET)")
-    from tasks.certificate import certify
-
     store = session.store
     keys = {part: shard.key for part, shard in shards.items()}
     digest, rows = store.preview(session.dataset(call), keys, kind, scope)
-    return certify(rows, digest, store.table(call.protected.version))
+    return certify(rows, digest, store.table(call.protected.version), _rule(session, call))
+
+
+def _rule(session: Session, call: Call) -> ContaminationConfig:
+    """The rule that the rows were marked by; the default one where the recipe marks nothing."""
+    for ref in call.rows.values():
+        config = session.config.stage(ref.dataset.partition(".")[2]) if ref.row is Mark else None
+        if isinstance(config, ContaminationConfig):
+            return config
+    return ContaminationConfig()

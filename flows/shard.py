@@ -1,8 +1,10 @@
 """Compute and commit shards: what one task of a run does. No Prefect here; tests and `flows.make` both call this."""
 
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -125,13 +127,15 @@ def run_job(
             return found
         started = time.monotonic()
         outcome = run_stage(call.stage, session.config.stage(call.name), stage_inputs(session, call, job), progress)
-        return _commit(session, call, job, outcome, time.monotonic() - started)
+        shards = _commit(session, call, job, outcome, time.monotonic() - started)
+        shutil.rmtree(_workdir(session, job), ignore_errors=True)
+        return shards
 
 
 def stage_inputs(session: Session, call: Call, job: Job) -> Inputs:
     """What the stage is given for this job."""
     store, stage = session.store, call.stage
-    workdir = Workdir(store.root / "work" / job.key, store.root) if stage.workdir else None
+    workdir = Workdir(_workdir(session, job), store.root) if stage.workdir else None
     return Inputs(
         tables={p: _table(session, ref, job) for p, ref in call.rows.items()},
         datasets={p: session.whole(ref) for p, ref in call.datasets.items()},
@@ -140,6 +144,11 @@ def stage_inputs(session: Session, call: Call, job: Job) -> Inputs:
         folders={p: session.folder(call, p) for p in stage.folders},
         workdir=workdir,
     )
+
+
+def _workdir(session: Session, job: Job) -> Path:
+    """Where a stage may keep what should outlive a kill, until the job is committed."""
+    return session.store.root / "work" / job.key
 
 
 def _table(session: Session, ref: Ref, job: Job) -> pa.Table:
