@@ -24,6 +24,9 @@ from transformers.utils.logging import disable_progress_bar
 
 from models.engine import EngineError, Identity, Prompt, Reply, Sampling
 
+_SMALL = 20_000_000
+"""Parameters below which a model runs on one thread of a CPU: more threads would mostly wait for each other."""
+
 
 @dataclass(slots=True, eq=False)
 class _Row:
@@ -45,7 +48,7 @@ class HfBackend:
     """A causal language model of a local folder behind the `Backend` protocol. Weights are loaded at the first request."""
 
     def __init__(self, path: Path, identity: Identity, *, batch_size: int = 64, gather_s: float = 0.02, device: str | None = None) -> None:
-        """`batch_size` rows go together at most; an idle engine waits `gather_s` seconds for company; without `device` a GPU is used if seen."""
+        """At most `batch_size` rows together; an idle engine waits `gather_s` seconds for company; `device` None: a GPU if seen."""
         if not (path / "config.json").is_file() or not list(path.glob("*.safetensors")):
             raise ValueError(f"no model in {path}: expected config.json and *.safetensors there")
         self.identity = identity
@@ -59,6 +62,11 @@ class HfBackend:
         self._serving = False
         self._closed = False
         self._loaded: tuple[PreTrainedModel, PreTrainedTokenizerBase] | None = None
+
+    async def check(self) -> None:
+        """Raises EngineError when the folder has gone, or the engine is closed. Loads nothing."""
+        if self._closed or not (self._path / "config.json").is_file():
+            raise EngineError(f"engine {self.identity.model!r}: {'closed' if self._closed else f'no model in {self._path} any more'}")
 
     async def generate(self, prompt: Prompt, sampling: Sampling, seed: int) -> Reply:
         """One reply. `completion_tokens` counts all that was generated, the end token included."""
@@ -118,6 +126,8 @@ class HfBackend:
         dtype = torch.float32 if self._device == "cpu" else "auto"
         model = AutoModelForCausalLM.from_pretrained(self._path, local_files_only=True, use_safetensors=True, dtype=dtype)
         tokenizer = AutoTokenizer.from_pretrained(self._path, local_files_only=True)
+        if self._device == "cpu" and model.num_parameters() < _SMALL:
+            torch.set_num_threads(1)
         self._loaded = model.eval().to(torch.device(self._device)), tokenizer
 
     def _parts(self) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -148,7 +158,7 @@ class HfBackend:
         else:
             ids = list(prompt.token_ids or ())
         if not ids:
-            raise EngineError(f"an empty prompt for {self.identity.model!r}: give messages, text or token ids")
+            raise EngineError(f"the prompt is no token at all for {self.identity.model!r}: {prompt!r}")
         if not 0 <= min(ids) <= max(ids) < vocabulary:
             bad = next(i for i in ids if not 0 <= i < vocabulary)
             raise EngineError(f"token id {bad} is outside the vocabulary of {vocabulary} of {self.identity.model!r}")
@@ -318,8 +328,6 @@ def _layers(cache: DynamicCache) -> list[Any]:
 
 def _render(tokenizer: PreTrainedTokenizerBase, prompt: Prompt, model: str) -> list[int]:
     messages: list[dict[str, Any]] = [m._asdict() for m in prompt.messages or ()]
-    if not messages:
-        raise EngineError(f"an empty chat for {model!r}: give at least one message")
     if tokenizer.chat_template is None:
         raise EngineError(f"{model!r} has no chat template: use a '## raw' prompt")
     prefill = messages[-1]["role"] == "assistant"
