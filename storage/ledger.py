@@ -68,11 +68,14 @@ class Ledger:
     def __init__(self, rows: Rows) -> None:
         self._opened = rows
         self._pid = os.getpid()
+        self._closed = False
 
     @property
     def _rows(self) -> Rows:
         if os.getpid() != self._pid:  # a connection used on both sides of a fork damages what it writes
             raise LedgerError(f"the ledger {self.name} was opened in another process: open it again in this one")
+        if self._closed:
+            raise LedgerError(f"the ledger {self.name} was closed before this call")
         return self._opened
 
     @property
@@ -131,7 +134,8 @@ class Ledger:
 
     def close(self) -> None:
         """Give the connections back; calls after this raise LedgerError."""
-        self._rows.close()
+        self._closed = True
+        self._opened.close()
 
     def _since(self, done: int) -> Iterator[tuple[int, list[dict[str, Any]]]]:
         """(last id, rows) of about 64 MB of text each, in the order they were recorded."""

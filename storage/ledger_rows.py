@@ -81,9 +81,9 @@ class SqliteRows:
         self._read_lock = threading.Lock()
         if read_only and not path.is_file():
             raise LedgerError(f"no ledger at {path}: record one first with a run that asks its models, or name another file")
-        if not read_only:
-            path.parent.mkdir(parents=True, exist_ok=True)
         with self._clear():
+            if not read_only:
+                path.parent.mkdir(parents=True, exist_ok=True)
             self._reader = self._connect()
             self.ledger_id = self._check(self._reader) if read_only else self._create()
             self._writer = self._reader if read_only else self._connect()
@@ -169,7 +169,6 @@ def _advice(error: str) -> str:
         "not a database": ": it is some other file, or damaged; name another file",
         "malformed": ": the file is damaged; save what can be read with `sqlite3 FILE .recover`",
         "full": ": make room; every reply acknowledged so far is safe",
-        "closed database": ": it was closed before this call",
     }
     return next((advice for words, advice in known.items() if words in error), "")
 
@@ -195,7 +194,6 @@ class PostgresRows:
         self._read_only = read_only
         self._locks = {"write": threading.Lock(), "find": threading.Lock(), "scan": threading.Lock()}
         self._connections: dict[str, Any] = {}
-        self._closed = False
         if not read_only:
             self._on("write", self._create)
         self.ledger_id = self._on("find", self._check)
@@ -222,7 +220,6 @@ class PostgresRows:
         return self._on("scan", self._settled)
 
     def close(self) -> None:
-        self._closed = True
         for role, lock in self._locks.items():
             with lock:
                 if role in self._connections:
@@ -233,18 +230,17 @@ class PostgresRows:
 
     def _on(self, role: str, work: Callable[[Any], T]) -> T:
         with self._locks[role]:
-            for attempt in (1, 2):
+            retried = False
+            while True:
                 try:
                     return work(self._connection(role))
                 except self._psycopg.Error as error:
                     broken = role not in self._connections or self._connections[role].broken
-                    if attempt == 2 or not broken:
+                    if retried or not broken:
                         raise LedgerError(f"ledger {self.name}: {str(error).strip()}") from error
-        raise AssertionError("unreachable")
+                    retried = True
 
     def _connection(self, role: str) -> Any:
-        if self._closed:
-            raise LedgerError(f"ledger {self.name}: it was closed before this call")
         if role not in self._connections or self._connections[role].closed:
             self._connections.pop(role, None)
             options = "-c default_transaction_read_only=on" if self._read_only else ""
@@ -268,6 +264,5 @@ class PostgresRows:
     def _settled(self, connection: Any) -> int:
         """Ids are drawn before commits: SHARE waits for the inserts under way, so that no lower id can still appear."""
         with connection.transaction():
-            if not self._read_only:
-                connection.execute("LOCK TABLE ledger_call IN SHARE MODE")
+            connection.execute("LOCK TABLE ledger_call IN SHARE MODE")
             return int(connection.execute("SELECT coalesce(max(id), 0) FROM ledger_call").fetchone()[0])

@@ -345,8 +345,9 @@ def test_a_closed_ledger_says_so(where: str) -> None:
     ledger = open_ledger(where)
     ledger.close()
     ledger.close()
-    with pytest.raises(LedgerError, match="closed"):
-        ledger.get([made(1).key])
+    for call in (lambda: ledger.get([made(1).key]), lambda: ledger.put(made(1)), ledger.count, ledger.cost_table):
+        with pytest.raises(LedgerError, match="closed before this call"):
+            call()
 
 
 def _try_in_child(ledger: Ledger, out: Any) -> None:
