@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 
 import flows.recipes
 from flows.graph import Outline, Recipe, UsageError
@@ -97,7 +97,18 @@ def form_of(recipe: str) -> type[Form]:
     fields["engines"] = (dict[str, EngineSpec], Field(engines, description="Roles that stages name, and the models behind them."))
     options = _validated(RunOptions, "run", tables.get("run", {}))
     fields["run"] = (RunOptions, Field(options, description="How the rows are split."))
-    return create_model(f"{recipe.title().replace('_', '')}Form", __base__=Form, **fields)
+
+    def over_packaged(cls: type[Form], given: Any) -> Any:
+        """A run form or a REST call may name a few fields only: the rest is as packaged, not as the stage's class has it."""
+        if not isinstance(given, dict):
+            return given
+        whole = packaged(recipe)
+        _merge(whole, given)
+        return whole
+
+    before: Any = model_validator(mode="before")
+    checks = {"over_packaged": before(classmethod(over_packaged))}
+    return create_model(f"{recipe.title().replace('_', '')}Form", __base__=Form, __validators__=checks, **fields)
 
 
 def packaged(recipe: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from prefect import flow, task
+from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
 from prefect.cache_policies import CachePolicy
 from prefect.events import emit_event
@@ -21,7 +21,7 @@ from prefect.results import ResultRecord, ResultRecordMetadata
 from prefect.serializers import JSONSerializer
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows.config import Form, RecipeConfig, RunOptions, form_of, load_recipe
+from flows.config import Form, RecipeConfig, form_of, load_recipe
 from flows.graph import Call
 from flows.make import Line, Make, RunOne, Silent, Watcher
 from flows.places import catalog_url, store_root
@@ -29,6 +29,7 @@ from flows.session import Session
 from flows.shard import Job, cached
 from storage.shards import Shard
 from storage.store import Store
+from storage.versions import Version
 
 
 @dataclass
@@ -105,13 +106,19 @@ class _Mapper:
         opened, dataset = self._opened, self._opened.session.dataset(call)
         opened.run_ones[dataset] = run_one
         opened.jobs.update({job.key: job for job in todo})
+        distinct = {job.key: job for job in todo}.values()  # parts without rows share their shard
         artifact = create_progress_artifact(0.0, key=_slug(dataset), description=f"{dataset}: shards made")
-        futures = {self._task.submit(self._run, dataset, job.label, job.key): job for job in todo}
-        for done, future in enumerate(as_completed(list(futures)), 1):
-            future.result()
-            if isinstance(artifact, UUID):
-                update_progress_artifact(artifact, 100.0 * done / len(futures))
+        runner: Any = ThreadPoolTaskRunner(max_workers=opened.session.config.run.workers)
+        with runner:
+            futures = [runner.submit(self._task, self._parameters(dataset, job)) for job in distinct]
+            for done, future in enumerate(as_completed(futures), 1):
+                future.result()
+                if isinstance(artifact, UUID):
+                    update_progress_artifact(artifact, 100.0 * done / len(futures))
         return [self._shards(job) for job in todo]
+
+    def _parameters(self, dataset: str, job: Job) -> dict[str, str]:
+        return {"run": self._run, "dataset": dataset, "part": job.label, "key": job.key}
 
     def _shards(self, job: Job) -> list[Shard]:
         found = self._opened.made.get(job.key) or cached(self._opened.session, job)
@@ -122,9 +129,9 @@ class _Mapper:
 class _Announcing:
     """Passes everything on to another watcher; a finished stage becomes a table artifact, a new version an event."""
 
-    def __init__(self, inner: Watcher, before: dict[str, int]) -> None:
+    def __init__(self, inner: Watcher, run_id: str) -> None:
         self._inner = inner
-        self._before = before
+        self._run_id = run_id
 
     def start(self, dataset: str, jobs: int, cached: int) -> None:
         self._inner.start(dataset, jobs, cached)
@@ -142,17 +149,29 @@ class _Announcing:
         rows += [{"fate": "quarantined", "rows": balance.quarantined}, {"fate": "out", "rows": balance.rows_out}]
         about = f"{version.spec}: {line.cached} of {line.jobs} jobs cached"
         create_table_artifact(rows, key=f"{_slug(line.dataset)}-funnel", description=about)
-        if version.n > self._before.get(line.dataset, 0):
-            announce(line.dataset, version.n)
+        if version.run_id == self._run_id:  # else it was there before
+            announce(version)
         self._inner.finish(line)
 
 
-def announce(dataset: str, n: int) -> None:
-    """Tell Prefect that a version was published; deployments with a trigger on it start."""
+class _Logging(Silent):
+    """Writes to the log of the flow run."""
+
+    def say(self, line: str) -> None:
+        get_run_logger().info(line)
+
+    def finish(self, line: Line) -> None:
+        rows = line.version.balance.to_json()
+        get_run_logger().info("%s: %s, %d calls, %d of %d jobs cached", line.version.spec, rows, line.calls, line.cached, line.jobs)
+
+
+def announce(version: Version) -> None:
+    """Tell Prefect that a version was published; deployments with a trigger on it (prefect.yaml) start."""
+    name = version.dataset
     emit_event(
         "mathmill.dataset.published",
-        resource={"prefect.resource.id": f"mathmill.dataset.{dataset}", "prefect.resource.name": dataset},
-        payload={"dataset": dataset, "version": n, "spec": f"{dataset}@{n}"},
+        resource={"prefect.resource.id": f"mathmill.dataset.{name}", "prefect.resource.name": name, "mathmill.rows": version.row_type},
+        payload={"dataset": name, "version": version.n, "spec": version.spec},
     )
 
 
@@ -163,10 +182,9 @@ def _slug(dataset: str) -> str:
 
 def run_in_prefect(session: Session, inputs: dict[str, str], watcher: Watcher) -> list[Line]:
     """Carry out the session's recipe inside the flow run that is under way, and tag its datasets `good`."""
-    before = {v.dataset: v.n for v in session.store.heads()}
     _OPEN[session.run_id] = _Open(session, watcher)
     try:
-        make = Make(session, _Mapper(session.run_id), inputs, _Announcing(watcher, before))
+        make = Make(session, _Mapper(session.run_id), inputs, _Announcing(watcher, session.run_id))
         load_recipe(session.config.recipe)(make)
         return make.finish()
     finally:
@@ -182,9 +200,17 @@ def run_here(session: Session, inputs: dict[str, str], watcher: Watcher) -> list
         lines.extend(run_in_prefect(session, inputs, watcher))
         return recipe
 
-    runner: Any = ThreadPoolTaskRunner(max_workers=session.config.run.workers)
-    flow(name=session.config.recipe, task_runner=runner, persist_result=False, validate_parameters=False)(body)(session.config.recipe)
+    flow(name=session.config.recipe, persist_result=False, validate_parameters=False)(body)(session.config.recipe)
     return lines
+
+
+_ARGUMENTS = """Args:
+    config: Models and settings, stage by stage; what is left out is as packaged.
+    inputs: Files by the names that the recipe uses, or datasets (DATASET@VERSION).
+    store: Folder of the datasets; empty for the worker's.
+    name: Prefix of the datasets' names in place of the recipe's.
+    partition: Make or remake this round only, and publish it as a patch.
+"""
 
 
 def flow_of(recipe: str) -> Flow[..., Any]:
@@ -196,7 +222,7 @@ def flow_of(recipe: str) -> Flow[..., Any]:
         settings = RecipeConfig(recipe, name or recipe, config)
         session = Session(opened, settings, round_=partition or 0, scope=None if partition is None else f"round={partition}/")
         try:
-            lines = run_in_prefect(session, inputs, Silent())
+            lines = run_in_prefect(session, inputs, _Logging())
         finally:
             opened.close()
         return {line.dataset: line.version.n for line in lines}
@@ -212,6 +238,5 @@ def flow_of(recipe: str) -> Flow[..., Any]:
     body.__signature__ = inspect.Signature([inspect.Parameter(n, kind, default=d, annotation=a) for n, a, d in parameters])  # type: ignore[attr-defined]
     body.__annotations__ = {n: a for n, a, _ in parameters} | {"return": dict[str, int]}
     body.__name__ = body.__qualname__ = recipe
-    body.__doc__ = inspect.getdoc(inspect.getmodule(load_recipe(recipe)))
-    runner: Any = ThreadPoolTaskRunner(max_workers=RunOptions().workers)
-    return flow(name=recipe, task_runner=runner)(body)
+    body.__doc__ = f"{inspect.getdoc(inspect.getmodule(load_recipe(recipe)))}\n\n{_ARGUMENTS}"
+    return flow(name=recipe, persist_result=False)(body)

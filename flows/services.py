@@ -189,9 +189,9 @@ def _start(root: Path, port: int, children: dict[str, subprocess.Popen[bytes]]) 
             _ask(url, "work_pools/", {"name": pool, "type": "process"})
     _bury_the_dead(url)
     _deploy(root, url)
-    for pool in POOLS:
+    for pool in POOLS:  # one after the other: together they were seen to lock the database
         children[pool] = _worker(root, url, pool)
-    _wait_for_workers(url, children)
+        _wait_for_worker(url, pool, children[pool])
     _say("up")
     return url
 
@@ -209,18 +209,21 @@ def _deploy(root: Path, url: str) -> None:
 
 
 def _worker(root: Path, url: str, pool: str) -> subprocess.Popen[bytes]:
-    options = ["--pool", pool, "--type", "process", "--name", f"{pool}-{os.getpid()}", "--limit", str(POOLS[pool])]
+    options = ["--pool", pool, "--type", "process", "--name", _name(pool), "--limit", str(POOLS[pool])]
     line = [sys.executable, "-m", "prefect", "worker", "start", *options]
     return supervised(line, root / "services" / f"worker-{pool}.log", _environment(root, url))
 
 
-def _wait_for_workers(url: str, children: dict[str, subprocess.Popen[bytes]]) -> None:
+def _name(pool: str) -> str:
+    return f"{pool}-{os.getpid()}"
+
+
+def _wait_for_worker(url: str, pool: str, worker: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + STARTUP_S
-    for pool in POOLS:
-        while not any(worker["status"] == "ONLINE" for worker in _ask(url, f"work_pools/{pool}/workers/filter", {})):
-            if children[pool].poll() is not None or time.monotonic() > deadline:
-                raise ServerError(f"the worker of pool {pool!r} did not start: see services/worker-{pool}.log in the store")
-            time.sleep(0.5)
+    while not any(found["name"] == _name(pool) for found in _ask(url, f"work_pools/{pool}/workers/filter", {})):
+        if worker.poll() is not None or time.monotonic() > deadline:
+            raise ServerError(f"the worker of pool {pool!r} did not start: see services/worker-{pool}.log in the store")
+        time.sleep(0.5)
 
 
 def _bury_the_dead(url: str) -> None:

@@ -1,0 +1,15 @@
+"""Entrypoints of the deployments in prefect.yaml: `flows.deployed.NAME` is the recipe NAME as a Prefect flow, made when it is asked for."""
+
+from typing import Any
+
+from prefect.flows import Flow
+
+from flows.config import recipe_names
+from flows.reconcile import reconcile as reconcile
+from flows.scheduled import flow_of
+
+
+def __getattr__(name: str) -> Flow[..., Any]:
+    if name not in recipe_names():
+        raise AttributeError(f"no flow {name!r}: have {[*recipe_names(), 'reconcile']}")
+    return flow_of(name)
