@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 from flows.graph import Call
 from flows.session import Session
+from flows.shard import ALL
 from storage.errors import HeadMoved
 from storage.schemas import Mark
 from storage.shards import Shard
@@ -21,9 +22,9 @@ def importing(call: Call) -> bool:
 
 def publish(session: Session, call: Call, shards: dict[str, Shard], base: Version | None) -> Version:
     """The version that holds `shards`; the head again where nothing changed. `base` is the head that was there before the stage ran."""
-    scope = session.scope
-    if importing(call):
-        scope = f"round={session.round_}/"
+    scope = f"round={session.round_}/" if importing(call) else session.scope
+    if ALL in shards:
+        scope = None
     kind: Kind = "patch" if scope else "replace"
     try:
         return _publish(session, call, shards, kind, scope, expect_head=(base.n if base else 0) if kind == "replace" else None)
