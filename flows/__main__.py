@@ -24,7 +24,6 @@ def check_checkout() -> None:
 def main() -> None:
     """Entry point of the console script."""
     check_checkout()
-    import click
     import typer
 
     from flows.cli import app
@@ -33,21 +32,23 @@ def main() -> None:
     from storage.errors import StoreError
     from tasks.runner import StageError
 
+    wrong_usage: type[Exception] = typer.BadParameter.__bases__[0]  # click's UsageError, which newer typers carry under a name of their own
     try:
         code = app(standalone_mode=False, prog_name="mathmill")
-    except (UsageError, click.UsageError, typer.BadParameter) as error:
+    except (UsageError, wrong_usage) as error:
         sys.exit(_complain(getattr(error, "message", "") or str(error), 2))
     except (StoreError, StageError, EngineError, ValueError, OSError) as error:
         if os.environ.get("MATHMILL_DEBUG"):
             raise
         sys.exit(_complain(str(error), 1))
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         sys.exit(_complain("interrupted; what was committed is kept, the same command goes on from there", 1))
     sys.exit(code if isinstance(code, int) else 0)
 
 
 def _complain(message: str, code: int) -> int:
-    print(f"error: {message}", file=sys.stderr)
+    if message:  # without arguments the help was printed and there is nothing to add
+        print(f"error: {message}", file=sys.stderr)
     return code
 
 
