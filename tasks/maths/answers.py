@@ -36,8 +36,8 @@ _ASKS_PERCENT = re.compile(r"percent|%|百分", re.IGNORECASE)
 _CHOICE = re.compile(r"\(?([A-J])\)?(?:[.:)]?|[.:)]\s*\S.*)", re.DOTALL)
 _CHOICES = re.compile(r"\(?[A-J](?:(?: ?, ?| ?and ?| )?[A-J]){0,9}\)?")
 _FRACTIONAL = re.compile(r"\D.*", re.DOTALL)
-_NEVER_ASKED = re.compile(r"\\(?:overline|bar|dot|ldots|mid|text|pm)(?![a-z])|\d{40}|[^\x00-\x7f]")
-"""What Math-Verify 0.9.0 is known to read wrongly: repeating decimals, ellipses, conditions, words, long decimals."""
+_NEVER_ASKED = re.compile(r"\\(?:overline|bar|dot|ldots|prime|mid|text|pm|quad)(?![a-z])|\d{40}|[^\x00-\x7f]|,| (?:and|or) |\$")
+"""What Math-Verify 0.9.0 is known to read wrongly: repeating decimals, ellipses, conditions, words, long decimals, lists."""
 _PROOF = re.compile(r"proof\b|q\.?e\.?d\b|\\blacksquare|证明", re.IGNORECASE)
 
 

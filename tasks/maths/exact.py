@@ -5,9 +5,9 @@ The unit rules keep variables: a bare letter is never a unit (`5m` is 5·m), `\\
 
 import re
 import unicodedata
-from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
+from typing import NamedTuple
 
 from tasks.maths.units import CURRENCY, NOT_UNITS, SHORT_UNITS, UNITS, WORD_NUMBERS
 
@@ -18,7 +18,9 @@ MAX_DIGITS = 1_000
 
 _INTEGER = re.compile(r"-?\d{1,18}", re.ASCII)
 _SPACES = re.compile(r"(?:\\[,!;: ]|\\q?quad\b|\\(?:hspace|mspace)\*?\{[^{}]*\}|~|\s)+")
-_DROPPED = re.compile(r"\\(?:left|right|[bB]igg?[lrm]?|displaystyle|textstyle|limits|nolimits)(?![a-zA-Z])")
+_SPACED = re.compile(r"[\\~\s]|\{,\}")
+_BRACES = re.compile(r"(?<!\\)[{}]")
+_MAY_BE_NUMBER = re.compile(r"[-+.\d$€£¥₹]|\\frac|USD|R|[a-z]+$|[\u3007-\u9fff]+$")
 _RENAMED = {
     r"\dfrac": r"\frac", r"\tfrac": r"\frac", r"\cfrac": r"\frac", r"\leqslant": r"\le", r"\geqslant": r"\ge", r"\leq": r"\le",
     r"\geq": r"\ge",
@@ -26,15 +28,20 @@ _RENAMED = {
     r"\dots": r"\ldots", r"\cdots": r"\ldots", r"\times": r"\cdot", r"\degree": r"^\circ", r"\mathrm": r"\text", r"\textbf": r"\text",
     r"\textit": r"\text", r"\textrm": r"\text", r"\mbox": r"\text", r"\hbox": r"\text", r"\rm": "", r"\mathbf": "", r"\boldsymbol": "",
     r"\bm": "",
-    r"\mathit": "", r"\bf": "", r"\lvert": "|", r"\rvert": "|", r"\vert": "|", r"\$": "$", r"\%": "%", r"\operatorname": r"\text",
+    r"\mathit": "", r"\bf": "", r"\lvert": "|", r"\rvert": "|", r"\vert": "|", r"\$": "$",
+    r"\%": "%", r"\operatorname": r"\text", r"\div": "/",
 }  # fmt: skip
+_LAYOUT = "left right big Big bigl bigr bigm Bigl Bigr bigg Bigg biggl biggr displaystyle textstyle limits nolimits"
+_RENAMED |= {f"\\{name}": "" for name in re.findall(r"\w+", _LAYOUT)}
 _COMMAND = re.compile(r"\\(?:[a-zA-Z]+|[$%])")
 _CHARACTERS = str.maketrans({"−": "-", "–": "-", "×": "\\cdot ", "·": "\\cdot ", "÷": "/", "≤": "\\le ", "≥": "\\ge ", "≠": "\\neq ",
     "∞": "\\infty ",
                              "π": "\\pi ", "°": "^\\circ ", "∪": "\\cup ", "∩": "\\cap ", "∈": "\\in ", "±": "\\pm ", "，": ",", "、": ",",
                              "；": ";",
-                             "（": "(", "）": ")", "：": ":", "。": ".", "⁄": "/", "′": "'", "∣": "|", "√": " sqrt ", "½": " 1/2", "¼": " 1/4", "¾": " 3/4", "⅓": " 1/3",
-                             "⅔": " 2/3", "α": "\\alpha ", "β": "\\beta ", "γ": "\\gamma ", "θ": "\\theta ", "λ": "\\lambda ", "μ": "\\mu ",
+                             "（": "(", "）": ")", "：": ":", "。": ".", "⁄": "/", "′": "'", "∣": "|", "√": " sqrt ", "½": " 1/2",
+                             "¼": " 1/4", "¾": " 3/4",
+                             "⅓": " 1/3", "⅔": " 2/3", "α": "\\alpha ", "β": "\\beta ", "γ": "\\gamma ", "θ": "\\theta ", "λ": "\\lambda ",
+                             "μ": "\\mu ",
                              "φ": "\\phi ", "ω": "\\omega "})  # fmt: skip
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ", "0123456789-+n")
 _RAISED = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ]+")
@@ -59,12 +66,11 @@ _SCALE = re.compile(r" ?(?:\\text ?\{ ?)?(" + "|".join(_SCALES) + r")(?![a-zA-Z]
 _UNIT_WORD = re.compile(r"[A-Za-z][A-Za-z.]*|[$€£¥₹%°]|[㐀-鿿]+|\^\\circ|\^\{\\circ\}")
 
 
-@dataclass(frozen=True, slots=True)
-class Plain:
+class Plain(NamedTuple):
     """An answer in normal form. `value` is None where it is no plain number; `unit` is "" where none is written."""
 
     text: str
-    value: Fraction | None = None
+    value: Fraction | int | None = None
     unit: str = ""
     decimal: bool = False
     """Written with a decimal point or exponent."""
@@ -74,23 +80,26 @@ class Plain:
 def plain(answer: str) -> Plain:
     """The normal form of an answer; cached, because the same few answers come back in every rollout."""
     if _INTEGER.fullmatch(answer):
-        return Plain(answer, Fraction(int(answer)))
+        return Plain(answer, int(answer))
     if len(answer) > MAX_LENGTH:
         return Plain(answer)
     text = normalise(answer)
+    if _INTEGER.fullmatch(text):
+        return Plain(text, int(text))
     number = _number_and_unit(text)
     return Plain(text, *number) if number else Plain(text)
 
 
 def normalise(answer: str) -> str:
     r"""One spelling for what is only typography: math delimiters, spacing, `\left`, `\dfrac`, full-width characters, a final full stop."""
-    text = answer if answer.isascii() else _to_latex(answer)
-    text = text.replace("{,}", ",").replace("\\!", "")
-    text = _SPACES.sub(" ", _unwrap(text.strip()))
+    text = (answer if answer.isascii() else _to_latex(answer)).strip()
+    if text and (text[0] in "$*\\" or text[-1] in "."):
+        text = _unwrap(text)
     if "\\" in text:
-        text = _COMMAND.sub(_rename, _DROPPED.sub("", text))
-    text = _WIDE.sub("", text).strip()
-    while text and text[-1] in ".;," and not text.endswith("\\,"):
+        text = _COMMAND.sub(_rename, text)
+    if _SPACED.search(text):
+        text = _WIDE.sub("", _SPACES.sub(" ", text.replace("{,}", ",").replace("\\!", ""))).strip()
+    while text and text[-1] in ".;,":
         text = text[:-1].rstrip()
     return text
 
@@ -106,33 +115,40 @@ def _rename(match: re.Match[str]) -> str:
 
 
 _WRAPPERS = (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"), ("**", "**"))
+_BOXES = re.compile(r"\\(?:boxed|text|mathrm|textbf) ?\{")
 
 
 def _unwrap(text: str) -> str:
     r"""The text without delimiters that enclose all of it: `$...$`, `\(...\)`, `\[...\]`, `\boxed{...}`, a final full stop."""
     while True:
-        before = text
-        text = text.rstrip(".").strip() if text.endswith((".", ". ")) else text
+        before, text = text, text.rstrip(".").strip()
         for left, right in _WRAPPERS:
             inner = text[len(left) : -len(right)]
-            if (
-                len(text) > len(left) + len(right) - 1
-                and text.startswith(left)
-                and text.endswith(right)
-                and left not in inner
-                and right not in inner
-            ):
+            if text.startswith(left) and text.endswith(right) and inner and left not in inner and right not in inner:
                 text = inner.strip()
-        for box in ("\\boxed{", "\\text{", "\\mathrm{", "\\textbf{"):
-            if text.startswith(box) and text.endswith("}") and "{" not in text[len(box) : -1] and "}" not in text[len(box) : -1]:
-                text = text[len(box) : -1].strip()
+        box = _BOXES.match(text)
+        if box and text.endswith("}") and _closes_last(text, box.end()):
+            text = text[box.end() : -1].strip()
         if text == before:
             return text
 
 
+def _closes_last(text: str, start: int) -> bool:
+    """Is the last character the partner of the brace before `start`?"""
+    depth = 1
+    for brace in _BRACES.finditer(text, start):
+        depth += 1 if brace[0] == "{" else -1
+        if depth == 0:
+            return brace.end() == len(text)
+    return False
+
+
 def _number_and_unit(text: str) -> tuple[Fraction, str, bool] | None:
     """(value, unit, written as a decimal) of a text that is one number, with or without a unit."""
-    for pattern, value_of in ((_FRACTION, _fraction), (_NUMBER, _decimal)):
+    if not _MAY_BE_NUMBER.match(text):
+        return None
+    patterns = _BOTH if "/" in text or "frac" in text else _BOTH[1:]
+    for pattern, value_of in patterns:
         match = pattern.match(text)
         if match and match.end() <= MAX_DIGITS and (value := value_of(match)) is not None:
             end = match.end()
@@ -172,6 +188,9 @@ def _decimal(match: re.Match[str]) -> Fraction | None:
         return None
     value = Fraction(int(re.sub(r"\D", "", whole or "0") + digits), 10 ** len(digits))
     return value * 10**exponent if exponent >= 0 else value / 10**-exponent
+
+
+_BOTH = ((_FRACTION, _fraction), (_NUMBER, _decimal))
 
 
 def _repeating(match: re.Match[str]) -> Fraction:

@@ -2,10 +2,12 @@ r"""A small parser of LaTeX and ASCII mathematics: text to nested tuples, nothin
 
 Nodes: ("n", int or Fraction) · ("v", name) · ("+", a, b) · ("*", a, b) · ("/", a, b) · ("^", a, b) · ("-", a) · ("f", name, a).
 What it does not know (integrals, sums, prose) or cannot read in one way only (`1/2x`) raises Unparsed: no guess is made.
-Sizes are bounded before anything is built: MAX_TOKENS tokens, MAX_DEPTH levels.
+Sizes are bounded before anything is built: MAX_TOKENS tokens, MAX_DEPTH levels,
+MAX_DIGITS digits a number.
 """
 
 import re
+import string
 from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
@@ -14,6 +16,7 @@ Node = tuple[Any, ...]
 
 MAX_TOKENS = 400
 MAX_DEPTH = 40
+MAX_DIGITS = 400
 
 FUNCTIONS = frozenset(re.findall(r"\w+", "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln log lg exp abs sqrt floor ceil"))
 _ALIASES = {"asin": "arcsin", "acos": "arccos", "atan": "arctan"}
@@ -25,13 +28,16 @@ _GREEK = frozenset(
     )
 )
 _TOKEN = re.compile(
-    r"\d+(?:\.\d+)?|\.\d+|\\[a-zA-Z]+|arcsin|arccos|arctan|asin|acos|atan|sinh|cosh|tanh|sin|cos|tan|cot|sec|csc|ln|log|lg|exp|sqrt|abs|pi"
+    r"\d+(?:\.\d*)?|\.\d+|\\[a-zA-Z]+|arcsin|arccos|arctan|asin|acos|atan|sinh|cosh|tanh|sin|cos|tan|cot|sec|csc|ln|log|lg|exp|sqrt|abs|pi"
     r"|\*\*|[A-Za-z+\-*/^_!|(){}\[\],]|\\[{}|]|[^ ]",
     re.ASCII,
 )
 _DIGITS = frozenset("0123456789.")
 _WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{3,}")
-_STARTS_FACTOR = re.compile(r"[\d.A-Za-z({|\[]|\\(?!cdot|pm|mp|rfloor|rceil|circ|[}|])")
+_ENDS = frozenset(["", "+", "-", ")", "]", "}", "\\}", ",", "_", "\\rfloor", "\\rceil"])
+_POSTFIX = frozenset(["^", "**", "!"])
+_LETTERS = frozenset(string.ascii_letters)
+_ARGUMENT = re.compile(r"[A-Za-z0-9]|\\pi$|\\frac$")
 _CLOSED_BY = {"(": ")", "[": "]", "{": "}", "\\{": "\\}"}
 
 
@@ -46,9 +52,10 @@ def parse(text: str) -> Node:
     found = _TOKEN.findall(text)
     if len(found) > MAX_TOKENS:
         raise Unparsed("too long")
+    found.append("")
     reader = _Reader(found)
     tree = reader.sum()
-    if reader.at < len(reader.tokens):
+    if reader.at < len(found) - 1:
         raise Unparsed(f"unexpected {reader.tokens[reader.at]!r}")
     return tree
 
@@ -71,13 +78,14 @@ class _Reader:
         self.bars = 0
 
     def peek(self) -> str:
-        return self.tokens[self.at] if self.at < len(self.tokens) else ""
+        return self.tokens[self.at]
 
     def take(self) -> str:
-        if self.at >= len(self.tokens):
+        token = self.tokens[self.at]
+        if not token:
             raise Unparsed("ends too early")
         self.at += 1
-        return self.tokens[self.at - 1]
+        return token
 
     def expect(self, wanted: str) -> None:
         token = self.take()
@@ -89,7 +97,7 @@ class _Reader:
         if self.depth > MAX_DEPTH:
             raise Unparsed("nested too deep")
         tree = self.signed()
-        while (token := self.peek()) in ("+", "-"):
+        while (token := self.tokens[self.at]) == "+" or token == "-":
             self.at += 1
             right = self.signed()
             tree = ("+", tree, right if token == "+" else ("-", right))
@@ -98,7 +106,7 @@ class _Reader:
 
     def signed(self) -> Node:
         negative = False
-        while (token := self.peek()) in ("+", "-"):
+        while (token := self.tokens[self.at]) == "-" or token == "+":
             self.at += 1
             negative ^= token == "-"
         tree = self.product()
@@ -108,20 +116,20 @@ class _Reader:
         """Factors from left to right. A product without sign right after a division can be read in two ways and is refused."""
         tree = self.power()
         divided = False
-        while token := self.peek():
+        while True:
+            token = self.tokens[self.at]
+            if token in _ENDS or (token == "|" and self.bars):
+                return tree
             if token in ("*", "\\cdot"):
                 self.at += 1
                 tree, divided = ("*", tree, self.factor()), False
             elif token == "/":
                 self.at += 1
                 tree, divided = ("/", tree, self.factor()), True
-            elif _STARTS_FACTOR.match(token) and not (token == "|" and self.bars):
-                if divided:
-                    raise Unparsed("a/bc can be read in two ways")
-                tree = ("*", tree, self.power())
+            elif divided:
+                raise Unparsed("a/bc can be read in two ways")
             else:
-                break
-        return tree
+                tree = ("*", tree, self.power())
 
     def factor(self) -> Node:
         """A factor after an explicit sign may carry its own minus: 3*-2."""
@@ -131,8 +139,13 @@ class _Reader:
         return self.power()
 
     def power(self) -> Node:
-        base = self.atom()
-        while (token := self.peek()) in ("^", "**", "!"):
+        token = self.tokens[self.at]
+        if token in _LETTERS and self.tokens[self.at + 1] != "_":
+            self.at += 1
+            base: Node = ("v", token)
+        else:
+            base = self.atom()
+        while (token := self.tokens[self.at]) in _POSTFIX:
             self.at += 1
             if token == "!":
                 base = ("f", "factorial", base)
@@ -192,10 +205,14 @@ class _Reader:
 
     def number(self, token: str) -> Node:
         r"""A number; `2\frac{1}{3}` is the mixed number, as everywhere in school texts."""
+        if len(token) > MAX_DIGITS:
+            raise Unparsed("a long number")
+        if self.peek() == "_":
+            return self.name(token)
         if not token.isdigit():
             return ("n", Fraction(token))
-        following = self.tokens[self.at : self.at + 7]
-        if following[:1] == ["\\frac"] and len(following) == 7:
+        following = self.tokens[self.at : self.at + 7] if self.peek() == "\\frac" else []
+        if len(following) == 7:
             _, opened, top, *middle, bottom, closed = following
             braces = (opened, *middle, closed) == ("{", "}", "{", "}")
             if braces and top.isdigit() and bottom.isdigit() and int(top) < int(bottom):
@@ -204,6 +221,7 @@ class _Reader:
         return ("n", int(token))
 
     def name(self, letter: str) -> Node:
+        r"""A variable with its subscript; `4210_5` is a number in base 5 and stays a name."""
         if self.peek() != "_":
             return ("v", letter)
         self.at += 1

@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from tasks.maths.exact import MAX_LENGTH, plain
+from tasks.maths.field import P
 from tasks.maths.latex import Node, Unparsed, parse
-from tasks.maths.numeric import Expression, P
+from tasks.maths.numeric import Expression, trivial
 from tasks.maths.units import NOT_UNITS, UNITS
 
 MAX_ITEMS = 2_000
@@ -19,7 +20,7 @@ MAX_NESTING = 60
 """Brackets in brackets; deeper texts are compared as text only."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Shape:
     """kind: value | list | tuple | set | union | matrix | ratio | relation | words | opaque.
 
@@ -49,8 +50,14 @@ _MATRIX = re.compile(r"[\[(]? ?\\begin ?\{([pbBvV]?matrix|array)\}(?: ?\{[lcr| ]
 _TEXT_UNIT = re.compile(r"(?: ?\\text ?\{([^{}]*)\}(?:\^(?:\{-?[1-3]\}|[23]))?[ ./]*)+$")
 _BARE_UNIT = re.compile(r"(?: [A-Za-z]{2,}\.?)+$")
 _LETTERS = re.compile(r"[A-Za-z]{3,}|[\u3400-\u9fff]")
+_STRUCTURE = re.compile(r"[()\[\]{},;]")
+_CUP = re.compile(r"\\cup(?![a-z])|(?<=[)\]]) ?U ?(?=[(\[])")
+_ROW = re.compile(r"\\\\(?:\[[^\]]*\])?")
 _BRACKETS = re.compile(r"[()\[\]{}]")
 _CONSTANTS = ("pi", "e", "i")
+_SHORT_WORDS = ("no",)
+_SIMPLE = re.compile(r"(?:[\w+\-*/^().!]|\\(?:frac|sqrt|pi|cdot|sin|cos|tan|ln|log)(?![a-zA-Z])|(?<!\\)[{}]| (?![A-Za-z]{2}))+", re.ASCII)
+"""Certainly one expression, if anything."""
 _EVERYTHING = ("\\mathbb{R}", "\\mathbb R", "\\R")
 _NOTHING = ("\\emptyset", "\\varnothing", "\\{\\}")
 
@@ -58,11 +65,16 @@ _NOTHING = ("\\emptyset", "\\varnothing", "\\{\\}")
 @lru_cache(maxsize=65_536)
 def shape_of(answer: str) -> Shape:
     """The shape of an answer; cached, because references and frequent answers come back in every rollout."""
-    text = plain(answer).text
+    form = plain(answer)
+    if form.value is not None:
+        return _leaf(("n", form.value), form.unit)
+    text = form.text
     if len(text) > MAX_LENGTH or _deepest(text) > MAX_NESTING:
         return Shape("words", mark=text)
+    if text.casefold() in _SHORT_WORDS:
+        return Shape("words", mark=text.casefold())
     try:
-        return read(text)
+        return _leaf(parse(text)) if _SIMPLE.fullmatch(text) else read(text)
     except Unparsed as error:
         prose = _LETTERS.search(re.sub(r"\\[a-zA-Z]+", "", text)) or "\\text" in text or "\\mid" in text
         return Shape("words", mark=_plain_words(text)) if prose else Shape("opaque", mark=str(error))
@@ -83,10 +95,10 @@ def _plain_words(text: str) -> str:
 
 def read(text: str) -> Shape:
     """The shape of a text in normal form. Raises Unparsed."""
-    text = text.strip()
     number = plain(text)
     if number.value is not None:
         return _leaf(("n", number.value), number.unit)
+    text = number.text
     if text in _EVERYTHING:
         return _interval(("-", ("v", "\\infty")), ("v", "\\infty"), "()")
     if text in _NOTHING:
@@ -115,15 +127,18 @@ def _signs(text: str) -> tuple[str, ...]:
 
 def split(text: str, separators: str) -> list[str]:
     """The text cut at separators that stand outside all brackets."""
+    if not any(separator in text for separator in separators):
+        return [text.strip()]
     parts, depth, start = [], 0, 0
-    for position, character in enumerate(text):
+    for match in _STRUCTURE.finditer(text):
+        character = match[0]
         if character in "([{":
             depth += 1
         elif character in ")]}":
             depth -= 1
         elif depth == 0 and character in separators:
-            parts.append(text[start:position].strip())
-            start = position + 1
+            parts.append(text[start : match.start()].strip())
+            start = match.end()
     parts.append(text[start:].strip())
     return parts
 
@@ -147,22 +162,22 @@ def _list(items: list[str], loose: bool) -> Shape:
 
 
 def _matrix(text: str) -> Shape | None:
-    match = _MATRIX.fullmatch(text)
+    match = _MATRIX.fullmatch(text) if "\\begin" in text else None
     if not match or "\\begin" in match[2]:
         return None
-    rows = [row for row in re.split(r"\\\\(?:\[[^\]]*\])?", match[2]) if row.strip()]
+    rows = [row for row in _ROW.split(match[2]) if row.strip()]
     mark = "determinant" if match[1] in ("vmatrix", "Vmatrix") else ""
     return _collect("matrix", [_collect("row", [read(cell) for cell in row.split("&")]) for row in rows], mark)
 
 
 def _bracketed(text: str) -> Shape | None:
     """Sets, set builders, tuples, intervals, unions."""
-    cups = re.split(r"\\cup(?![a-z])|(?<=[)\]]) ?U ?(?=[(\[])", _MEMBER.sub("", text))
+    cups = _CUP.split(text) if "\\cup" in text or "U" in text else []
     if len(cups) > 1:
-        return _collect("union", [read(part) for part in cups])
-    if builder := _BUILDER.fullmatch(text):
+        return _collect("union", [read(_MEMBER.sub("", part)) for part in cups])
+    if text.startswith("\\{") and (builder := _BUILDER.fullmatch(text)):
         return replace(_builder(builder[1], builder[2]), label="")
-    if member := _MEMBER.match(text):
+    if "\\in" in text and (member := _MEMBER.match(text)):
         return replace(read(text[member.end() :]), label=member[1])
     for opening, closing in (("\\{", "\\}"), ("{", "}")):
         if text.startswith(opening) and text.endswith(closing) and _encloses(text):
@@ -179,16 +194,16 @@ def _bracketed(text: str) -> Shape | None:
 def _encloses(text: str) -> bool:
     """Does the first bracket close with the last character?"""
     depth = 0
-    for position, character in enumerate(text):
-        depth += (character in "([{") - (character in ")]}")
-        if depth == 0 and character in ")]}":
-            return position == len(text) - 1
+    for bracket in _BRACKETS.finditer(text):
+        depth += 1 if bracket[0] in "([{" else -1
+        if depth == 0:
+            return bracket.end() == len(text)
     return False
 
 
 def _builder(name: str, condition: str) -> Shape:
     """`{x | condition}` where the condition is an inequality in x."""
-    parts = [part for part in re.split(_JOIN, condition) if part and part not in ("or", "and")]
+    parts = [part for part in _JOIN.split(condition) if part and part not in ("or", "and")]
     shapes = [read(part) for part in parts]
     if "and" in _JOIN.findall(condition) or any(s.kind not in ("tuple", "union") or s.label != name for s in shapes):
         raise Unparsed("a condition")
@@ -244,11 +259,19 @@ def _relation(sides: list[Node], signs: list[str]) -> Shape:
     if signs[0][0] == ">":
         sides, signs = sides[::-1], [_FLIPPED.get(sign, sign) for sign in reversed(signs)]
     parts = tuple(_leaf(side) for side in sides)
-    key: Hashable = None
-    if signs in (["="], ["!="]):
-        images = Expression(("+", sides[0], ("-", sides[1]))).residues
-        key = ("relation", signs[0], images[0] * pow(images[1], -1, P) % P) if images and images[1] else None
+    key = _equation_key(*parts, signs[0]) if len(parts) == 2 and signs[0] in ("=", "!=") else None
     return Shape("relation", parts, " ".join(signs), key=key)
+
+
+def _equation_key(left: Shape, right: Shape, sign: str) -> Hashable:
+    """The same for `a = b` and any multiple of it. None where both sides are multiples of one expression: such a line says too little."""
+    a, b = left.value, right.value
+    if a is None or b is None or left.key is None or right.key is None or trivial(a, b):
+        return None
+    (a1, _), (b1, _), a2, b2 = a.image, b.image, a.second_image, b.second_image  # type: ignore[misc]
+    if not a2 or not b2 or a1 == b1 or a2.value == b2.value:
+        return None
+    return ("relation", sign, (a1 - b1) * pow(a2.value - b2.value, -1, P) % P)
 
 
 def _equation(shape: Shape) -> Shape:
@@ -287,8 +310,8 @@ def _ratio(text: str) -> Shape:
 
 def _leaf(node: Node, unit: str = "") -> Shape:
     expression = Expression(node)
-    images = expression.residues
-    return Shape("value", mark=unit, value=expression, key=("value", images) if images else None)
+    image = expression.image
+    return Shape("value", (), unit, expression, "", ("value", image.value) if image and image.pure else None)
 
 
 def _collect(kind: str, parts: Sequence[Shape], mark: str = "") -> Shape:

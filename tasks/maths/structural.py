@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from tasks.maths.exact import Plain
-from tasks.maths.numeric import Expression, differ_at_a_zero, proportional, same, variables
+from tasks.maths.numeric import Expression, differ_at_a_zero, proportional, same, trivial, variables
 from tasks.maths.shapes import Shape, as_equation, shape_of
 
 MAX_MATCHED = 24
@@ -112,7 +112,7 @@ class _Comparison:
             return Undecided("a relation against another kind of answer")
         if a.mark != b.mark:
             return False if {a.mark, b.mark} <= {"<", "<="} and self._in_order(a, b) is True else Undecided("relations of different signs")
-        if a.mark in ("=", "!="):
+        if a.mark in ("=", "!=") and not any(trivial(*_sides(shape)) for shape in (a, b)):
             return _equations(_difference(a), _difference(b))
         outcome = self._in_order(a, b)
         return outcome if outcome is True else Undecided("relations whose sides differ")
@@ -152,9 +152,14 @@ def _rank(shape: Shape) -> int:
     return _RANKS.index(shape.kind)
 
 
-def _difference(shape: Shape) -> Expression:
+def _sides(shape: Shape) -> tuple[Expression, Expression]:
     left, right = (part.value for part in shape.parts)
     assert left is not None and right is not None
+    return left, right
+
+
+def _difference(shape: Shape) -> Expression:
+    left, right = _sides(shape)
     return Expression(("+", left.node, ("-", right.node)))
 
 
@@ -179,9 +184,15 @@ def _values(a: Shape, b: Shape) -> Outcome:
         return Undecided(f"units differ: {a.mark!r} and {b.mark!r}")
     if _may_be_unit(a, b) or _may_be_unit(b, a):
         return Undecided("a letter that may be a unit")
-    names = variables(a.value.node), variables(b.value.node)
-    if names[0] != names[1] and len(names[0]) == len(names[1]):
+    return _renamed_variables(variables(a.value.node), variables(b.value.node))
+
+
+def _renamed_variables(a: set[str], b: set[str]) -> Outcome:
+    """Different expressions are wrong, unless they speak of other things: n·pi and k·pi, a number and the same in another base."""
+    if a != b and len(a) == len(b):
         return Undecided("the variables have other names")
+    if any(name[0].isdigit() for name in a | b):
+        return Undecided("a number with its base")
     return False
 
 
@@ -209,8 +220,10 @@ def _words(a: Shape, b: Shape) -> Outcome:
 
 def rounding(gold: Plain, given: str) -> bool:
     """Is one a decimal (three significant digits or more) that is the other's value rounded? For plain `gold` against an expression."""
+    if not gold.decimal or gold.value is None:
+        return False
     other = shape_of(given)
-    if not gold.decimal or gold.value is None or other.kind != "value" or other.value is None or variables(other.value.node):
+    if other.kind != "value" or other.value is None or variables(other.value.node):
         return False
     found = other.value.double(0)
     digits = len(re.sub(r"\D.*", "", gold.text.partition(".")[2]))
