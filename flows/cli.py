@@ -22,7 +22,7 @@ app = typer.Typer(
     help="A data factory for mathematical-reasoning models.",
 )
 
-StoreOption = Annotated[Path | None, typer.Option("--store", help="Folder of the datasets [default: $MATHMILL_STORE or ./mathmill-data]")]
+StoreOption = Annotated[Path | None, typer.Option("--store", help="Folder of the datasets; else $MATHMILL_STORE, else ./mathmill-data")]
 InputOption = Annotated[list[str], typer.Option("--input", help="NAME=FILE (or NAME=DATASET) for an input the recipe names; repeatable")]
 SetOption = Annotated[list[str], typer.Option("--set", help="STAGE.FIELD=VALUE over the recipe's settings; repeatable")]
 ConfigOption = Annotated[Path | None, typer.Option("--config", help="TOML file over the packaged settings")]

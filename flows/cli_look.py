@@ -13,7 +13,7 @@ from storage.schemas import ROW_TYPES, columns_doc
 from storage.store import Store
 from storage.views import connect, refresh_views
 
-StoreOption = Annotated[Path | None, typer.Option("--store", help="Folder of the datasets [default: $MATHMILL_STORE or ./mathmill-data]")]
+StoreOption = Annotated[Path | None, typer.Option("--store", help="Folder of the datasets; else $MATHMILL_STORE, else ./mathmill-data")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables")]
 LimitOption = Annotated[int, typer.Option("--limit", help="Rows to show at most")]
 

@@ -8,7 +8,7 @@ import typer
 from flows import screen, services
 from flows.places import store_root
 
-StoreOption = Annotated[Path | None, typer.Option("--store", help="Folder of the datasets [default: $MATHMILL_STORE or ./mathmill-data]")]
+StoreOption = Annotated[Path | None, typer.Option("--store", help="Folder of the datasets; else $MATHMILL_STORE, else ./mathmill-data")]
 
 
 def up(
