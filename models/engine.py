@@ -110,6 +110,8 @@ class Backend(Protocol):
     """A model behind some transport. All methods run in the process's one model loop (`models.loop`)."""
 
     identity: Identity
+    seeded: bool
+    """Whether a draw's seed reaches the model; recorded with the call."""
 
     async def check(self) -> None:
         """Asked once before a stage runs. Raises EngineError, quickly, when no call could succeed: nobody there, or no way in."""
@@ -237,7 +239,7 @@ class Engine:
     async def _generate(self, prompt: Prompt, sampling: Sampling, seed: int) -> Answer:
         reply = await self._backend.generate(prompt, sampling, seed)
         value = {"text": reply.text, "finish_reason": reply.finish_reason}
-        return Answer(value, seed, reply.finish_reason, reply.prompt_tokens, reply.completion_tokens)
+        return Answer(value, seed if self._backend.seeded else None, reply.finish_reason, reply.prompt_tokens, reply.completion_tokens)
 
     async def _calls(self, requests: list[dict[str, Any]], ask: Ask) -> list[Call]:
         """The answers in order, from the ledger where it has them."""

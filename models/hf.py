@@ -52,6 +52,7 @@ class HfBackend:
         if not (path / "config.json").is_file() or not list(path.glob("*.safetensors")):
             raise ValueError(f"no model in {path}: expected config.json and *.safetensors there")
         self.identity = identity
+        self.seeded = True
         self._path = path
         self._batch_size = batch_size
         self._gather_s = gather_s

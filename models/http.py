@@ -93,6 +93,7 @@ class HttpBackend:
 
     def __init__(self, url: str, model: str, identity: Identity, spec: EngineSpec, *, api_key: str | None = None) -> None:
         self.identity = identity
+        self.seeded = spec.send_seed
         self._url = url
         self._model = model
         self._spec = spec

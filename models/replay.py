@@ -14,6 +14,7 @@ class ReplayBackend:
 
     def __init__(self, identity: Identity) -> None:
         self.identity = identity
+        self.seeded = False
         self.missing: set[str] = set()
 
     async def check(self) -> None:

@@ -70,6 +70,7 @@ class VllmBackend:
 
     def __init__(self, identity: Identity, spec: EngineSpec) -> None:
         self.identity = identity
+        self.seeded = spec.send_seed
         self._spec = spec
         self._server: _Server | None = None
         self._failed: EngineError | None = None

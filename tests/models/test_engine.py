@@ -107,6 +107,17 @@ def test_the_ledger_row_says_who_asked_what_of_whom(server, ledger):
     assert time.time() - 60 < call.at - call.latency_s < call.at
 
 
+def test_a_seed_that_was_not_sent_is_not_recorded(server, ledger):
+    async def go():
+        backend = open_backend(EngineSpec(ref=server.ref, revision="test", send_seed=False))
+        [reply] = await draw(Engine(backend, ledger), user("a"))
+        await backend.close()
+        return reply.call_id
+
+    key = asyncio.run(go())
+    assert ledger.get([key])[key].seed is None
+
+
 def test_if_a_draw_fails_the_others_are_kept_and_healing_costs_one_call(server, ledger):
     server.set(faults=[Fault("500", times=1)])
     with pytest.raises(EngineError, match="HTTP 500"):
@@ -183,6 +194,7 @@ class Broken:
     """A backend with a bug."""
 
     identity = Identity("broken", "r")
+    seeded = True
 
     async def generate(self, prompt, sampling, seed):
         await asyncio.sleep(0)
