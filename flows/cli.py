@@ -14,6 +14,7 @@ from flows.report import write_report
 from flows.services import prefect_api
 from flows.session import Session
 from storage.store import Store
+from storage.views import refresh_views
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -73,6 +74,7 @@ def _carry_out(config: RecipeConfig, store: Path | None, given: list[str], round
         with screen.watcher(as_json) as watcher:
             lines = run_here(session, inputs, watcher)
         opened.ledger.export(root / "ledger")
+        refresh_views(opened)
         _report(opened, config, lines, as_json)
     finally:
         opened.close()

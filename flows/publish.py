@@ -25,6 +25,7 @@ def publish(session: Session, call: Call, shards: dict[str, Shard], base: Versio
     scope = f"round={session.round_}/" if importing(call) else session.scope
     if ALL in shards:
         scope = None
+    shards = {part: shard for part, shard in shards.items() if part.startswith(scope or "")}
     kind: Kind = "patch" if scope else "replace"
     try:
         return _publish(session, call, shards, kind, scope, expect_head=(base.n if base else 0) if kind == "replace" else None)
