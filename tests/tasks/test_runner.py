@@ -122,6 +122,7 @@ class Unsteady:
     """A backend that answers after random waits, and fails prompts that hold a word of `fails`."""
 
     identity = Identity("unsteady", "1")
+    seeded = True
 
     def __init__(self, fails: str = "\0", error: type[EngineError] = EngineError) -> None:
         self.fails, self.error, self.running, self.most = fails, error, 0, 0

@@ -31,6 +31,7 @@ class Adder:
     """A backend that solves sums it can read, cuts off every third reply, and fails where it is told to."""
 
     identity = Identity("adder", "1")
+    seeded = True
 
     def __init__(self, failing: bool = False) -> None:
         self.prompts: list[Prompt] = []
