@@ -230,18 +230,19 @@ class HttpBackend:
     async def _ask(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """One call through the endpoint's limit, with retries. Raises EngineError naming the endpoint and the last failure."""
         limiter = limiter_of(self._url, self._spec.max_in_flight)
-        attempts, waited = 0, 0.0
+        tried, failed, waited = 0, 0, 0.0
         while True:
+            tried += 1
             result = await self._attempt(limiter, attempt)
             if not isinstance(result, _Failure):
                 return result
-            attempts += result.then != "wait"
-            pause = self._pause(attempts, result)
+            failed += result.then != "wait"
+            pause = self._pause(tried, result)
             waited += pause if result.refused else 0
             if result.then == "give up":
                 raise EngineError(f"{self._url}: {result.reason}")
-            if attempts >= self._spec.attempts:
-                raise EngineError(f"{self._url}: {result.reason}; given up after {attempts} attempts")
+            if failed >= self._spec.attempts:
+                raise EngineError(f"{self._url}: {result.reason}; given up after {failed} attempts")
             if waited > self._spec.patience_s:
                 raise EngineError(f"{self._url}: {result.reason}; given up: to wait {waited:.0f} s is more than patience_s allows")
             await asyncio.sleep(pause)
@@ -253,8 +254,9 @@ class HttpBackend:
                     value = await attempt()
             except (openai.OpenAIError, Malformed, TimeoutError) as error:
                 failure = self._judge(error)
-                if failure.refused:
-                    limiter.refused(let_through, failure.wait_s or 0.0)
+                if failure.refused:  # a wait beyond patience fails this call, and must not hold up the others unasked
+                    wait_s = failure.wait_s or 0.0
+                    limiter.refused(let_through, wait_s if wait_s <= self._spec.patience_s else 0.0)
                 return failure
             limiter.answered()
             return value
@@ -279,9 +281,9 @@ class HttpBackend:
             return _Failure(reason, "try again", refused=status == 503, wait_s=wait)
         return _Failure(reason, "give up")
 
-    def _pause(self, attempts: int, failure: _Failure) -> float:
-        """Exponential backoff with jitter, and at least what the server asked for."""
-        backoff = min(_LONGEST_BACKOFF_S, self._spec.backoff_s * 2 ** max(0, attempts - 1))
+    def _pause(self, tried: int, failure: _Failure) -> float:
+        """Exponential backoff with jitter, on top of what the server asked for."""
+        backoff = min(_LONGEST_BACKOFF_S, self._spec.backoff_s * 2.0 ** min(tried - 1, 16))
         return (failure.wait_s or 0.0) + backoff * random.uniform(0.5, 1.5)
 
 

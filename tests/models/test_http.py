@@ -261,6 +261,26 @@ def test_retry_after_is_read_in_both_forms(header, low, high):
     assert got is None if low is None else low <= got <= high
 
 
+@given(st.text(max_size=40))
+def test_retry_after_reads_any_header_without_failing(text):
+    got = retry_after({"retry-after": text})
+    assert got is None or 0 <= got < float("inf")
+
+
+def test_a_wait_beyond_patience_fails_each_call_and_holds_up_none(server):
+    server.set(faults=[Fault("429", contains="greedy", retry_after="3600")])
+
+    async def go():
+        async with backend_of(server, patience_s=1) as backend:
+            asked = [Prompt(text=t) for t in ("greedy 1", "greedy 2", "modest")]
+            return await asyncio.gather(*(backend.generate(p, Sampling(), 1) for p in asked), return_exceptions=True)
+
+    first, second, third = asyncio.run(go())
+    assert isinstance(first, EngineError)
+    assert isinstance(second, EngineError)
+    assert "boxed" in third.text
+
+
 def test_each_prompt_of_a_crowd_is_answered_once_whatever_the_server_does(server):
     faults = [Fault(kind, contains=f"{n} ", each=1) for n, kind in enumerate(["500", "reset", "truncated", "bad_json", "429", "503"])]
     server.set(faults=faults, latency_s=0.002)
