@@ -24,8 +24,8 @@ from tasks.maths.protected import TEXT_FIELDS, read_protected
 from tasks.stage import Dataset, Made, StageConfig, stage
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "default": {"ngram": 8, "mask_numbers": True, "lcs_masked": False, "lcs_ratio": 0.7, "exact": True, "embedded": 5},
-    "published": {"ngram": 13, "mask_numbers": False, "lcs_masked": False, "lcs_ratio": 0.6, "exact": False, "embedded": 0},
+    "default": {"ngram": 6, "mask_from": 2, "lcs_ratio": 0.65, "masked_ratio": 0.9, "near": True, "exact": True, "embedded": 5},
+    "published": {"ngram": 13, "mask_from": None, "lcs_ratio": 0.6, "masked_ratio": 1.0, "near": False, "exact": False, "embedded": 0},
 }
 
 
@@ -34,14 +34,16 @@ class ContaminationConfig(StageConfig):
 
     preset: Literal["default", "published"] = "default"
     """What the fields below are where they are not given."""
-    ngram: int = Field(8, ge=1)
+    ngram: int = Field(6, ge=1)
     """A shared run of so many tokens makes a pair a candidate."""
-    mask_numbers: bool = True
-    """For the shared run, any two numbers are alike."""
-    lcs_masked: bool = False
-    """For the common subsequence too."""
-    lcs_ratio: float = Field(0.7, ge=0, le=1)
+    mask_from: int | None = Field(2, ge=0)
+    """In a shared run with at least so many words (neither numbers nor single letters) any two numbers are alike; null for never."""
+    lcs_ratio: float = Field(0.65, ge=0, le=1)
     """A candidate is a hit when its longest common subsequence is longer than this share of `denominator`."""
+    masked_ratio: float = Field(0.9, ge=0, le=1)
+    """Or when it is longer than this share with any two numbers alike; 1 for never."""
+    near: bool = True
+    """Look for the subsequence around the shared runs only, not in the whole text, where a long one has every word somewhere."""
     denominator: Denominator = "protected"
     """Length of the protected text, or of the shorter (min) or longer (max) of the two."""
     exact: bool = True

@@ -8,6 +8,7 @@ import dataclasses
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -35,12 +36,15 @@ class Rule:
 
     ngram: int
     """A shared run of so many tokens makes a pair a candidate."""
-    mask_numbers: bool
-    """For the shared run, any two numbers are alike."""
-    lcs_masked: bool
-    """For the common subsequence too."""
+    mask_from: int | None
+    """In a shared run with at least so many words (neither numbers nor single letters) any two numbers are alike; None for never."""
     lcs_ratio: float
     """A candidate is a hit when its longest common subsequence is longer than this share of the denominator."""
+    masked_ratio: float
+    """Or when it is longer than this share with any two numbers alike; 1 for never."""
+    near: bool
+    """The subsequence is looked for around the shared runs only: within the place where they put the protected text, a quarter of its
+    length on either side. Otherwise in the whole text, where a long one has every word somewhere."""
     denominator: Denominator
     """Length of the protected text, or of the shorter or longer of the two."""
     exact: bool
@@ -87,10 +91,13 @@ class Index:
         """40 hex digits of the rule and the protected texts."""
         tokens = _one_batch(self.protected["text"])
         self.lengths = np.diff(tokens.bounds)
+        self._numbers = np.diff(np.append(0, np.cumsum(tokens.numbers))[tokens.bounds])
         self._index_whole_texts(tokens)
         self._index_ngrams(tokens)
-        self._spell = _Spelling(tokens.masked() if rule.lcs_masked else tokens.hashes)
-        self._spelt = self._spell.texts(tokens.masked() if rule.lcs_masked else tokens.hashes, tokens.bounds, np.arange(len(self.lengths)))
+        self._spell = _Spelling(tokens)
+        every = np.arange(len(self.lengths))
+        self._spelt = self._spell.texts(tokens, every)
+        self._spelt_masked = self._spell.texts(tokens, every, masked=True) if rule.masked_ratio < 1 else []
 
     def _index_whole_texts(self, tokens: Tokens) -> None:
         sums, starts = prefix_sums(tokens.hashes), tokens.bounds[:-1]
@@ -102,11 +109,21 @@ class Index:
         self._anchors = Postings(spans(sums, starts[self._short], starts[self._short] + size))
 
     def _index_ngrams(self, tokens: Tokens) -> None:
-        grams = windows(prefix_sums(tokens.masked() if self.rule.mask_numbers else tokens.hashes), self.rule.ngram)
+        grams = self._runs(tokens, prefix_sums(tokens.hashes))
         texts, inside = owners(tokens.bounds, np.arange(len(grams)), self.rule.ngram)
-        _, once = np.unique(np.stack([grams[inside], texts[inside].astype(np.uint64)]), axis=1, return_index=True)
-        self._gram_texts = texts[inside][once]
-        self._grams = Postings(grams[inside][once])
+        kept = np.flatnonzero(inside)
+        self._gram_texts, self._gram_places = texts[kept], kept - tokens.bounds[texts[kept]]
+        self._grams = Postings(grams[kept])
+
+    def _runs(self, tokens: Tokens, sums: Hashes) -> Hashes:
+        """The hash of each run of `ngram` tokens, with numbers masked where it has the words for that."""
+        plain, size = windows(sums, self.rule.ngram), self.rule.ngram
+        if self.rule.mask_from is None:
+            return plain
+        words = np.zeros(len(sums), np.int32)
+        np.cumsum(tokens.words, out=words[1:])
+        wordy = words[size:] - words[: len(plain)] >= self.rule.mask_from
+        return np.where(wordy, windows(prefix_sums(tokens.masked()), size), plain)
 
     def check(self, column: pa.ChunkedArray | pa.Array) -> Hits:
         """All hits of a column of texts."""
@@ -118,7 +135,7 @@ class Index:
             yield self._equal(tokens, sums)
         if len(self._short):
             yield self._contained(tokens, sums)
-        yield from self._sharing(tokens, prefix_sums(tokens.masked()) if self.rule.mask_numbers else sums)
+        yield from self._sharing(tokens, sums)
 
     def _equal(self, tokens: Tokens, sums: Hashes) -> Hits:
         found, keys = self._exact.find(spans(sums, tokens.bounds[:-1], tokens.bounds[1:]))
@@ -138,30 +155,52 @@ class Index:
         return _certain(tokens.rows[owner], texts, "embedded")
 
     def _sharing(self, tokens: Tokens, sums: Hashes) -> Iterator[Hits]:
-        starts, keys = self._grams.find(windows(sums, self.rule.ngram))
+        starts, keys = self._grams.find(self._runs(tokens, sums))
         owner, inside = owners(tokens.bounds, starts, self.rule.ngram)
-        once = np.unique(owner[inside] * len(self._grams.keys) + keys[inside])
-        owner, keys = np.divmod(once, max(1, len(self._grams.keys)))
-        sizes = np.cumsum(self._grams.first[keys + 1] - self._grams.first[keys])
-        for part in np.split(np.arange(len(keys)), np.flatnonzero(np.diff(sizes // _PAIRS)) + 1):
-            entries, of = self._grams.expand(keys[part], owner[part])
-            yield self._compare(tokens, *self._pairs(of, self._gram_texts[entries]))
+        owner, keys, places = owner[inside], keys[inside], starts[inside] - tokens.bounds[owner[inside]]
+        group, (first, last) = _grouped(owner * len(self._grams.keys) + keys, places, places)
+        owner, keys = np.divmod(group, max(1, len(self._grams.keys)))
+        for part in self._slices(owner, keys):
+            entries, of, low, high = self._grams.expand(keys[part], owner[part], first[part], last[part])
+            texts, place = self._gram_texts[entries], self._gram_places[entries]
+            pairs, (low, high) = _grouped(of * len(self.lengths) + texts, low - place, high - place)
+            yield self._compare(tokens, *np.divmod(pairs, max(1, len(self.lengths))), low, high)
+
+    def _slices(self, owner: Places, keys: Places) -> Iterator[slice]:
+        """Ranges of shared n-grams that stand for about `_PAIRS` entries; those of one text stay together."""
+        before = np.cumsum(self._grams.first[keys + 1] - self._grams.first[keys])
+        heads = np.flatnonzero(np.diff(owner, prepend=-1))
+        cuts = heads[np.flatnonzero(np.diff(before[heads] // _PAIRS, prepend=-1))]
+        for start, stop in pairwise(np.append(cuts, len(owner)).tolist()):
+            yield slice(start, stop)
 
     def _pairs(self, owner: Places, texts: Places) -> tuple[Places, Places]:
         """Each (text checked, protected text) once."""
-        once = np.unique(owner * len(self.lengths) + texts)
-        return np.divmod(once, max(1, len(self.lengths)))
+        return np.divmod(np.unique(owner * len(self.lengths) + texts), max(1, len(self.lengths)))
 
-    def _compare(self, tokens: Tokens, owner: Places, texts: Places) -> Hits:
-        hashes = tokens.masked() if self.rule.lcs_masked else tokens.hashes
-        asked, place = np.unique(owner, return_inverse=True)
-        spelt = self._spell.texts(hashes, tokens.bounds, asked)
-        common = cpdist([spelt[k] for k in place], [self._spelt[t] for t in texts], scorer=LCSseq.similarity, dtype=np.int32)
+    def _compare(self, tokens: Tokens, owner: Places, texts: Places, low: Places, high: Places) -> Hits:
+        """Hits among the pairs; a protected text that fits the shared runs would begin between tokens `low` and `high` of its partner."""
         lengths, own = self.lengths[texts], np.diff(tokens.bounds)[owner]
         below = {"protected": lengths, "min": np.minimum(lengths, own), "max": np.maximum(lengths, own)}[self.rule.denominator]
-        ratios = common / below
+        slack = lengths // 4
+        starts, stops = (np.maximum(low - slack, 0), high + lengths + slack) if self.rule.near else (np.zeros_like(own), own)
+        asked, place = np.unique(owner, return_inverse=True)
+        ratios = self._common(self._spell.texts(tokens, asked), self._spelt, place, texts, starts, stops) / below
         hit = ratios > self.rule.lcs_ratio
+        # Masking adds at most the protected text's numbers to what is common: the others cannot pass and are not compared again.
+        again = np.flatnonzero(~hit & (np.minimum(ratios + self._numbers[texts] / below, 1) > self.rule.masked_ratio))
+        spelt = self._spell.texts(tokens, asked, masked=True) if len(again) else []
+        ratios[again] = self._common(spelt, self._spelt_masked, place[again], texts[again], starts[again], stops[again]) / below[again]
+        hit[again] = ratios[again] > self.rule.masked_ratio
         return Hits(tokens.rows[owner[hit]], texts[hit], np.full(hit.sum(), RULES.index("ngram_lcs")), ratios[hit])
+
+    @staticmethod
+    def _common(
+        checked: list[str], protected: list[str], which: Places, texts: Places, starts: Places, stops: Places
+    ) -> npt.NDArray[np.int32]:
+        """Length of the longest common subsequence of tokens starts[k]..stops[k] of checked[which[k]] and of protected[texts[k]]."""
+        cut = [checked[k][a:b] for k, a, b in zip(which.tolist(), starts.tolist(), stops.tolist(), strict=True)]
+        return cpdist(cut, [protected[t] for t in texts.tolist()], scorer=LCSseq.similarity, dtype=np.int32)
 
     def save(self, path: Path) -> None:
         """One Arrow file of the rule and the texts; what is derived from them is made again in `load` (a fraction of a second)."""
@@ -196,11 +235,11 @@ def _one_batch(texts: pa.ChunkedArray) -> Tokens:
         counts[part.rows] = np.diff(part.bounds)
     bounds = np.zeros(len(texts) + 1, np.int64)
     np.cumsum(counts, out=bounds[1:])
-    hashes, numbers = np.zeros(bounds[-1], np.uint64), np.zeros(bounds[-1], np.bool_)
+    hashes, numbers, words = (np.zeros(bounds[-1], kind) for kind in (np.uint64, np.bool_, np.bool_))
     for part in parts:
         to = _ranges(bounds[part.rows], np.diff(part.bounds))
-        hashes[to], numbers[to] = part.hashes, part.numbers
-    return Tokens(hashes, numbers, bounds, np.arange(len(texts)))
+        hashes[to], numbers[to], words[to] = part.hashes, part.numbers, part.words
+    return Tokens(hashes, numbers, words, bounds, np.arange(len(texts)))
 
 
 def _ranges(starts: Places, counts: Places) -> Places:
@@ -209,22 +248,41 @@ def _ranges(starts: Places, counts: Places) -> Places:
     return np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - counts - starts, counts)
 
 
-class _Spelling:
-    """Token sequences as strings of one character a token, for rapidfuzz: a character for each protected token, one for all others."""
+def _grouped(keys: Places, low: Places, high: Places) -> tuple[Places, tuple[Places, Places]]:
+    """Each key once, sorted, with the least `low` and the greatest `high` that stand beside it."""
+    order = np.argsort(keys, kind="stable")
+    keys = keys[order]
+    heads = np.flatnonzero(np.diff(keys, prepend=-1))
+    if not len(heads):
+        return keys, (low, high)
+    return keys[heads], (np.minimum.reduceat(low[order], heads), np.maximum.reduceat(high[order], heads))
 
-    def __init__(self, hashes: Hashes) -> None:
-        self._known = np.unique(hashes)
+
+class _Spelling:
+    """Token sequences as strings of one character a token, for rapidfuzz: one for each protected token, one for all others."""
+
+    _OTHER, _NUMBER = 0, 1
+
+    def __init__(self, tokens: Tokens) -> None:
+        self._known = np.unique(tokens.hashes)
         if len(self._known) > 0x10F000:
             raise ValueError(f"{len(self._known)} different protected tokens: at most {0x10F000} can be indexed at once; split the sets")
 
-    def texts(self, hashes: Hashes, bounds: Places, which: Places) -> list[str]:
-        """The texts numbered `which`."""
-        counts = bounds[which + 1] - bounds[which]
-        tokens = hashes[_ranges(bounds[which], counts)]
-        place = np.searchsorted(self._known, tokens)
-        place[place == len(self._known)] = 0
-        code = np.where(self._known[place] == tokens, place + 1, 0) if len(self._known) else np.zeros(len(tokens), np.int64)
+    def texts(self, tokens: Tokens, which: Places, masked: bool = False) -> list[str]:
+        """The texts numbered `which`, all numbers alike if `masked`."""
+        counts = tokens.bounds[which + 1] - tokens.bounds[which]
+        chosen = _ranges(tokens.bounds[which], counts)
+        code = self._codes(tokens.hashes[chosen])
+        if masked:
+            code[tokens.numbers[chosen]] = self._NUMBER
         code += (code >= 0xD800) * 0x800  # no character is a surrogate
         whole = code.astype(np.uint32).tobytes().decode("utf-32-le")
         ends = np.cumsum(counts)
         return [whole[a:b] for a, b in zip((ends - counts).tolist(), ends.tolist(), strict=True)]
+
+    def _codes(self, hashes: Hashes) -> Places:
+        if not len(self._known):
+            return np.zeros(len(hashes), np.int64)
+        place = np.searchsorted(self._known, hashes)
+        place[place == len(self._known)] = 0
+        return np.where(self._known[place] == hashes, place + 2, self._OTHER)

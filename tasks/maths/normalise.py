@@ -80,6 +80,11 @@ _SYMBOLS = str.maketrans({char: f" {name} " for char, name in (_GREEK | _NAMED).
 _DROPPED = frozenset(_LAYOUT.split()) | frozenset(_OPERATORS.split())
 _SAME = {"varepsilon": "epsilon", "vartheta": "theta", "varphi": "phi", "varnothing": "emptyset"}
 
+_CARDINALS = """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen
+    nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand million billion"""
+NUMERALS = frozenset(_CARDINALS.split()) | frozenset("〇零一二三四五六七八九十百千万亿两")
+"""Words that are numbers, besides the runs of digits."""
+
 _DIGIT, _LETTER, _CJK = 1, 2, 3
 
 
@@ -94,6 +99,16 @@ def _kind(char: str) -> int:
         return _CJK
     category = unicodedata.category(char)
     return _DIGIT if category == "Nd" else _LETTER if category[0] in "LM" else 0
+
+
+def is_number(word: str) -> bool:
+    """Whether a token is a number."""
+    return word in NUMERALS or _kind(word[0]) == _DIGIT
+
+
+def is_word(word: str) -> bool:
+    """Whether a token is neither a number nor a single letter: what prose has and formulas have not."""
+    return not is_number(word) and (len(word) > 1 or _kind(word) == _CJK)
 
 
 def words(text: str) -> list[str]:
@@ -119,7 +134,9 @@ class Tokens:
     hashes: Hashes
     """(tokens,) 64-bit hash of each; equal tokens have equal hashes."""
     numbers: npt.NDArray[np.bool_]
-    """(tokens,) true for a run of digits."""
+    """(tokens,) true for a run of digits and for `NUMERALS`."""
+    words: npt.NDArray[np.bool_]
+    """(tokens,) true for what is neither a number nor a single letter."""
     bounds: Places
     """(texts + 1,) text k has the tokens bounds[k] to bounds[k + 1]."""
     rows: Places
@@ -253,10 +270,13 @@ def _tokens(
     starts = cuts[:-1][is_token]
     hashes = np.diff(sums[cuts])[is_token] * powers_from(inverse(_BASE), size)[starts]
     hashes = _mix(hashes)
-    numbers = runs[is_token] == _DIGIT
+    kind = runs[is_token]
+    numbers = (kind == _DIGIT) | _numerals(hashes)
+    words = ((np.diff(cuts)[is_token] > 1) | (kind == _CJK)) & ~numbers
     if slashes is not None:
-        starts, hashes, numbers = _macros(starts, hashes, numbers, slashes, offsets)
-    return Tokens(hashes, numbers, np.searchsorted(starts, offsets), rows)
+        hashes, keep = _macros(starts, hashes, slashes, offsets)
+        starts, hashes, numbers, words = starts[keep], hashes[keep], numbers[keep], words[keep]
+    return Tokens(hashes, numbers, words, np.searchsorted(starts, offsets), rows)
 
 
 def _mix(hashes: Hashes) -> Hashes:
@@ -280,11 +300,28 @@ def hash_of(word: str) -> int:
     return int(_mix(np.array([total], dtype=np.uint64))[0])
 
 
+@functools.cache
+def _numeral_table() -> tuple[npt.NDArray[np.bool_], Hashes]:
+    """(whether a numeral's hash starts with these 16 bits, sorted hashes of the numerals)."""
+    hashes = np.array(sorted(map(hash_of, NUMERALS)), dtype=np.uint64)
+    table = np.zeros(1 << 16, dtype=np.bool_)
+    table[hashes >> np.uint64(48)] = True
+    return table, hashes
+
+
+def _numerals(hashes: Hashes) -> npt.NDArray[np.bool_]:
+    table, known = _numeral_table()
+    is_numeral = table[(hashes >> np.uint64(48)).view(np.int64)]
+    maybe = np.flatnonzero(is_numeral)
+    is_numeral[maybe] = np.isin(hashes[maybe], known)
+    return is_numeral
+
+
 def _macros(
-    starts: Places, hashes: Hashes, numbers: npt.NDArray[np.bool_], slashes: npt.NDArray[np.bool_], offsets: Places
-) -> tuple[Places, Hashes, npt.NDArray[np.bool_]]:
-    """Drop or rename the tokens that follow a backslash of their own text and are in the macro table."""
-    after = np.flatnonzero(slashes[starts - 1] & ~numbers)
+    starts: Places, hashes: Hashes, slashes: npt.NDArray[np.bool_], offsets: Places
+) -> tuple[Hashes, npt.NDArray[np.bool_]]:
+    """(hashes, which to keep): what follows a backslash of its own text and is in the macro table is renamed or dropped."""
+    after = np.flatnonzero(slashes[starts - 1])
     after = after[offsets[np.searchsorted(offsets, starts[after])] != starts[after]]
     names, becomes = _macro_table()
     place = np.minimum(np.searchsorted(names, hashes[after]), len(names) - 1)
@@ -293,4 +330,4 @@ def _macros(
     hashes[changed] = new
     keep = np.ones(len(hashes), dtype=np.bool_)
     keep[changed[new == 0]] = False
-    return starts[keep], hashes[keep], numbers[keep]
+    return hashes, keep

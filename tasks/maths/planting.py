@@ -10,19 +10,23 @@ from collections.abc import Callable, Sequence
 _BEFORE = "The following was asked in class last week. Most of us had no idea where to begin, so please explain each step."
 _AFTER = "I would be glad about a short explanation, because the book only gives the result. Thanks to everybody who answers!"
 _SYNONYMS = {
-    "how many": "what number of", "how much": "what amount of", "find": "determine", "determine": "find", "compute": "calculate", "calculate": "compute",
-    "evaluate": "work out", "what is": "give", "buys": "purchases", "sells": "trades", "total": "overall", "each": "every", "every": "each", "has": "owns",
-    "makes": "produces", "gives": "hands", "more": "additional", "left": "remaining", "then": "afterwards", "suppose": "assume", "let": "consider",
-    "which": "what", "following": "subsequent", "begin": "start", "large": "big", "small": "little", "people": "persons", "children": "kids", "cost": "price",
+    "how many": "what number of", "how much": "what amount of", "find": "determine", "determine": "find", "compute": "calculate",
+    "calculate": "compute", "evaluate": "work out", "what is": "give", "buys": "purchases", "sells": "trades", "total": "overall",
+    "each": "every", "every": "each", "has": "owns", "makes": "produces", "gives": "hands", "more": "additional", "left": "remaining",
+    "then": "afterwards", "suppose": "assume", "let": "consider", "which": "what", "following": "subsequent", "begin": "start",
+    "large": "big", "small": "little", "people": "persons", "children": "kids", "cost": "price",
     "多少": "几多", "一共": "总共", "已知": "设", "求": "试求", "平均": "均",
 }  # fmt: skip
 _SYNONYM = re.compile("|".join(rf"\b{w}\b" if w.isascii() else w for w in sorted(_SYNONYMS, key=len, reverse=True)), re.IGNORECASE)
 _NAMES = ["Ilse", "Tomas", "Priya", "Kwame", "Noor", "Yuki", "Oskar", "Lena"]
-_ENGLISH = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen",
-            "sixteen", "seventeen", "eighteen", "nineteen", "twenty"]  # fmt: skip
+_ENGLISH = [
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen",
+    "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty",
+]  # fmt: skip
 _CHINESE = dict(zip("0123456789", "零一二三四五六七八九", strict=True))
 _HAN = re.compile("[\u4e00-\u9fff]")
 _NUMBER = re.compile(r"\d+")
+_IN_PROSE = re.compile(r"(?<![\w.,/^{$-])(1?\d|20)(?![\w/^}$-]|[.,]\d)")
 
 
 def _verbatim(text: str, rng: random.Random) -> str:
@@ -38,7 +42,10 @@ def _embedded(text: str, rng: random.Random) -> str:
 
 
 def _another(number: str, rng: random.Random) -> str:
-    return str(int(number) + rng.randint(1, 9 if len(number) < 3 else 10 ** (len(number) - 1))) if number.isascii() and len(number) < 12 else number
+    """A number of the same length or one more."""
+    if not number.isascii() or len(number) > 12:
+        return number
+    return str(int(number) + rng.randint(1, 9 if len(number) < 3 else 10 ** (len(number) - 1)))
 
 
 def _one_number(text: str, rng: random.Random) -> str:
@@ -57,14 +64,13 @@ def _numerals(text: str, rng: random.Random) -> str:
     """Digits as words: 12 is twelve, or 一二 in a Chinese text."""
     if _HAN.search(text):
         return re.sub("[0-9]", lambda m: _CHINESE[m.group()], text)
-    return re.sub(r"(?<![\d.,/^{$])\b\d{1,2}\b(?![\d.,/^}$])", lambda m: _ENGLISH[int(m.group())] if int(m.group()) <= 20 else m.group(), text)
+    return _IN_PROSE.sub(lambda m: _ENGLISH[int(m.group())], text)
 
 
 def _renamed(text: str, rng: random.Random) -> str:
     """Other people, and another variable."""
-    names = sorted({m for m in re.findall(r"(?<=[a-z,;] )[A-Z][a-z]{2,}\b", text)})
-    fresh = rng.sample(_NAMES, len(_NAMES))
-    for name, new in zip(names, fresh, strict=False):
+    names = sorted(set(re.findall(r"(?<=[a-z,;] )[A-Z][a-z]{2,}\b", text)))
+    for name, new in zip(names, rng.sample(_NAMES, len(_NAMES)), strict=False):
         text = re.sub(rf"\b{name}\b", new, text)
     return re.sub(r"(?<![A-Za-z\\])x(?![A-Za-z])", "t", text)
 
@@ -87,16 +93,26 @@ def _dropped(text: str, rng: random.Random) -> str:
     return "".join(p for p in _pieces(text) if rng.random() >= 0.1)
 
 
+def _run(text: str, start: float, stop: float) -> str:
+    """The words between these shares of the text's length."""
+    out, place = [], 0
+    for piece in _pieces(text):
+        if start * len(text) <= place < stop * len(text):
+            out.append(piece)
+        place += len(piece)
+    return "".join(out)
+
+
 def _cut(text: str, rng: random.Random) -> str:
-    """The first three quarters."""
-    pieces = _pieces(text)
-    return "".join(pieces[: max(1, round(0.75 * len(pieces)))])
+    return _run(text, 0, 0.75)
 
 
-def _retypeset(text: str, rng: random.Random) -> str:
-    for old, new in ((r"\frac", r"\dfrac "), ("(", r"\left("), (")", r"\right)"), ("{", "{ "), ("}", " }"), ("^", " ^ "), (r"\le ", r"\leq ")):
+def _typeset(text: str, rng: random.Random) -> str:
+    """Other macros, other spaces, other brackets."""
+    changes = {r"\frac": r"\dfrac ", "(": r"\left(", ")": r"\right)", "{": "{ ", "}": " }", "^": " ^ ", r"\le ": r"\leq "}
+    for old, new in changes.items():
         text = text.replace(old, new)
-    return re.sub(r"(?<!\\)\$+", lambda m: r"\("[:2] if rng.random() < 0.5 else "$ ", text) if "$" in text else text
+    return text
 
 
 def _spaced(text: str, rng: random.Random) -> str:
@@ -119,7 +135,7 @@ KINDS: dict[str, Callable[[str, random.Random], str]] = {
     "words inserted": _inserted,
     "a tenth dropped": _dropped,
     "cut to three quarters": _cut,
-    "LaTeX typeset anew": _retypeset,
+    "LaTeX typeset anew": _typeset,
     "Chinese spaced": _spaced,
     "Chinese full width": _full_width,
 }
@@ -136,19 +152,19 @@ def plant(texts: Sequence[str], per_kind: int, seed: int) -> list[tuple[str, str
 
 
 def _applies(kind: str, disguise: Callable[[str, random.Random], str], text: str) -> bool:
+    if kind == "LaTeX typeset anew" and not ("\\" in text or "$" in text):
+        return False
     return kind == "verbatim" or disguise(text, random.Random(0)) != text
 
 
 def near_misses(texts: Sequence[str], count: int, seed: int) -> list[str]:
-    """Texts of runs of three protected ones, at most two fifths of each: they share long n-grams with all three and repeat none."""
+    """Texts of runs of three protected ones, two fifths of each: they share long n-grams with all three and repeat none."""
     rng = random.Random(f"{seed} near misses")
-    long = [pieces for pieces in map(_pieces, rng.sample(texts, min(len(texts), 4 * count))) if len(pieces) >= 20]
+    long = [text for text in texts if len(_pieces(text)) >= 20]
     if len(long) < 3:
         return []
-    return [" ".join(_run(pieces, rng) for pieces in rng.sample(long, 3)) for _ in range(count)]
+    return [" ".join(_run(text, start, start + 0.4) for text, start in _three(long, rng)) for _ in range(count)]
 
 
-def _run(pieces: list[str], rng: random.Random) -> str:
-    size = round(0.4 * len(pieces))
-    start = rng.randint(0, len(pieces) - size)
-    return "".join(pieces[start : start + size])
+def _three(texts: Sequence[str], rng: random.Random) -> list[tuple[str, float]]:
+    return [(text, rng.uniform(0, 0.6)) for text in rng.sample(texts, 3)]

@@ -1,9 +1,11 @@
 """The contamination rules in plain Python, pair by pair: slow, obvious, and what the index must equal."""
 
+from collections import defaultdict
+
 from rapidfuzz.distance import LCSseq
 
 from tasks.maths.contamination_index import Rule
-from tasks.maths.normalise import words
+from tasks.maths.normalise import is_number, is_word, words
 
 
 class Plain:
@@ -11,10 +13,12 @@ class Plain:
 
     def __init__(self, text: str, rule: Rule) -> None:
         self.tokens = words(text)
-        masked = ["<number>" if t.isdigit() else t for t in self.tokens]
-        for_grams = masked if rule.mask_numbers else self.tokens
-        self.grams = {tuple(for_grams[i : i + rule.ngram]) for i in range(len(self.tokens) - rule.ngram + 1)}
-        self.for_lcs = masked if rule.lcs_masked else self.tokens
+        self.masked = ["<number>" if is_number(t) else t for t in self.tokens]
+        self.places = defaultdict(list)
+        for start in range(len(self.tokens) - rule.ngram + 1):
+            stop = start + rule.ngram
+            wordy = rule.mask_from is not None and sum(map(is_word, self.tokens[start:stop])) >= rule.mask_from
+            self.places[tuple((self.masked if wordy else self.tokens)[start:stop])].append(start)
 
     def contains(self, part: list[str]) -> bool:
         return any(self.tokens[i : i + len(part)] == part for i in range(len(self.tokens) - len(part) + 1))
@@ -32,10 +36,16 @@ def hits_of(own: Plain, known: Plain, rule: Rule) -> list[tuple[str, float]]:
         hits.append(("exact", 1.0))
     if rule.embedded and rule.embedded <= len(known.tokens) < rule.ngram and own.contains(known.tokens):
         hits.append(("embedded", 1.0))
-    if own.grams & known.grams:
+    begins = [i - j for gram in own.places.keys() & known.places.keys() for i in own.places[gram] for j in known.places[gram]]
+    if begins:
         lengths = len(known.tokens), len(own.tokens)
         below = {"protected": lengths[0], "min": min(lengths), "max": max(lengths)}[rule.denominator]
-        ratio = LCSseq.similarity(own.for_lcs, known.for_lcs) / below
-        if ratio > rule.lcs_ratio:
-            hits.append(("ngram_lcs", ratio))
+        slack = lengths[0] // 4
+        near = slice(max(0, min(begins) - slack), max(begins) + lengths[0] + slack) if rule.near else slice(None)
+        plain = LCSseq.similarity(own.tokens[near], known.tokens) / below
+        masked = LCSseq.similarity(own.masked[near], known.masked) / below
+        if plain > rule.lcs_ratio:
+            hits.append(("ngram_lcs", plain))
+        elif masked > rule.masked_ratio:
+            hits.append(("ngram_lcs", masked))
     return hits

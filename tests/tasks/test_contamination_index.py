@@ -13,8 +13,12 @@ from hypothesis import strategies as st
 from tasks.maths.contamination_index import RULES, Index, Rule
 from tasks.maths.normalise import hash_of, tokenise, words
 
-STRICT = Rule(ngram=5, mask_numbers=False, lcs_masked=False, lcs_ratio=0.6, denominator="protected", exact=False, embedded=0)
-LOOSE = Rule(ngram=4, mask_numbers=True, lcs_masked=True, lcs_ratio=0.5, denominator="protected", exact=True, embedded=2)
+STRICT = Rule(
+    ngram=5, mask_from=None, lcs_ratio=0.6, masked_ratio=1, near=False, denominator="protected", exact=False, embedded=0
+)
+LOOSE = Rule(
+    ngram=4, mask_from=2, lcs_ratio=0.5, masked_ratio=0.7, near=True, denominator="protected", exact=True, embedded=2
+)
 
 
 def protected(*texts: str) -> pa.Table:
@@ -50,13 +54,8 @@ def test_a_text_becomes_the_tokens_that_the_table_says(text, tokens):
     assert " ".join(words(text)) == tokens
 
 
-MATHS = st.lists(
-    st.sampled_from(
-        ["find", "Find", "x", "12", "3", "7", "\\frac", "{", "}", "\\left", "(", "\\", " ", " ", " ", "π", "\\pi", "求", "集合", "，", "é"]
-        + ["²", "≤", "the", "sum", "of", "$", "Ａ", "\n", "𠀀", "͏", "İ", "Σ", "1,000"]
-    ),
-    max_size=40,
-).map("".join)
+PARTS = "find Find x 12 3 7 \\frac { } \\left ( \\ π \\pi 求 集合 ， é ² ≤ the sum of three 三 $ Ａ 𠀀 ͏ İ Σ 1,000"
+MATHS = st.lists(st.sampled_from([*PARTS.split(" "), " ", " ", "\n"]), max_size=40).map("".join)
 TEXT = st.one_of(MATHS, st.text(max_size=30), st.text(alphabet="ab1 \\", max_size=30))
 
 
@@ -77,9 +76,10 @@ def test_tokens_of_a_column_are_the_words_of_each_text(texts, batch_bytes):
     st.builds(
         Rule,
         ngram=st.integers(1, 6),
-        mask_numbers=st.booleans(),
-        lcs_masked=st.booleans(),
-        lcs_ratio=st.sampled_from([0.0, 0.4, 0.6, 0.8]),
+        mask_from=st.one_of(st.none(), st.integers(0, 3)),
+        lcs_ratio=st.sampled_from([0.0, 0.4, 0.6, 0.8, 1.0]),
+        masked_ratio=st.sampled_from([0.3, 0.7, 1.0]),
+        near=st.booleans(),
         denominator=st.sampled_from(["protected", "min", "max"]),
         exact=st.booleans(),
         embedded=st.integers(0, 4),
@@ -107,6 +107,7 @@ def generated(rng: random.Random) -> str:
     return " ".join(rng.sample(sentences, rng.randint(1, 4)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", [dataclasses.replace(STRICT, ngram=9), dataclasses.replace(LOOSE, ngram=6, embedded=3, lcs_ratio=0.7)])
 def test_hits_on_twenty_thousand_texts_equal_those_of_the_plain_definition(rule):
     rng = random.Random(5)
@@ -175,6 +176,25 @@ def test_the_best_hit_of_a_row_is_the_strongest_rule_then_the_highest_ratio():
     best = index.check(pa.array(["one two three four", "one two three four five seven", "nothing"])).best()
     assert best.rows.tolist() == [0, 1]
     assert [RULES[k] for k in best.rules] == ["exact", "embedded"]
+
+
+def test_runs_that_many_protected_texts_share_are_compared_in_slices_with_the_same_hits():
+    rule = dataclasses.replace(LOOSE, ngram=3, mask_from=0, lcs_ratio=0.6, near=False)
+    index = Index(protected(*(f"there are {n} blue hats in shop number {n * n}" for n in range(300))), rule)
+    texts = [f"there are {n} red hats in shop number {n}" for n in range(300)]
+    together = hit_set(index, texts)
+    assert together == {(row, *hit[1:]) for row, text in enumerate(texts) for hit in hit_set(index, [text])}
+    assert len(together) == 300 * 300
+
+
+def test_the_hit_is_looked_for_around_the_shared_run():
+    scattered = "find the " + "filler " * 40 + "of a b c and d e f and two numbers"
+    known = "find the sum of a b c and d e f and two numbers"
+    rule = dataclasses.replace(STRICT, ngram=2, lcs_ratio=0.95 * 13 / 14)
+    assert fires(rule, scattered, known) == ["ngram_lcs"]
+    far = "sum " * 3 + "of a " + "filler " * 60 + "b c and d e f"
+    assert fires(dataclasses.replace(rule, lcs_ratio=0.5), far, known) == ["ngram_lcs"]
+    assert fires(dataclasses.replace(rule, lcs_ratio=0.5, near=True, ngram=4), "of b and e a c d f " * 2, known) == []
 
 
 def test_chunks_and_string_types_do_not_change_the_hits():
