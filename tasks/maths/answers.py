@@ -38,6 +38,8 @@ _CHOICES = re.compile(r"\(?[A-J](?:(?: ?, ?| ?and ?| )?[A-J]){0,9}\)?")
 _FRACTIONAL = re.compile(r"\D.*", re.DOTALL)
 _NEVER_ASKED = re.compile(r"\\(?:overline|bar|dot|ldots|prime|mid|text|pm|quad)(?![a-z])|\d{40}|[^\x00-\x7f]|,| (?:and|or) |\$")
 """What Math-Verify 0.9.0 is known to read wrongly: repeating decimals, ellipses, conditions, words, long decimals, lists."""
+_MAY_BE_CHOICE = re.compile(r"[(A-J]|\\text")
+_UPRIGHT = re.compile(r"^\\text ?\{([^{}]*)\}")
 _PROOF = re.compile(r"proof\b|q\.?e\.?d\b|\\blacksquare|证明", re.IGNORECASE)
 
 
@@ -76,19 +78,20 @@ def _by_structure(a: Plain, b: Plain, gold: str, given: str, question: str | Non
 
 
 def _options(a: Plain, b: Plain, answer_type: AnswerType | None) -> Judgement | None:
-    """Options of a multiple-choice question: `(B)`, `B.`, `B. text`, `A, C`. None where the reference is no option."""
-    if not _CHOICES.fullmatch(a.text) and not (answer_type == "choice" or _CHOICE.fullmatch(b.text)):
-        return None
-    chosen, wanted = _letters(b.text), _letters(a.text)
+    """Options of a multiple-choice question: `(B)`, `B.`, `B. text`, `A, C`. None where neither answer is one."""
+    wanted, chosen = _letters(a.text), _letters(b.text)
     if wanted and chosen:
         return Judgement("correct" if wanted == chosen else "wrong", "structural")
-    if answer_type != "choice":
-        return None
-    return Judgement("unknown", "none", "an option against a text")
+    if wanted or chosen or answer_type == "choice":
+        return Judgement("unknown", "none", "an option against a text")
+    return None
 
 
 def _letters(text: str) -> str:
     """The chosen letters in alphabetical order, "" where the text is no choice."""
+    if not _MAY_BE_CHOICE.match(text):
+        return ""
+    text = _UPRIGHT.sub(r"\1", text)
     if match := _CHOICE.fullmatch(text):
         return match[1]
     return "".join(sorted(set(re.findall(r"[A-J]", text)))) if _CHOICES.fullmatch(text) else ""

@@ -17,8 +17,9 @@ MAX_DIGITS = 1_000
 """Digits of a number, and the largest decimal exponent, that are turned into a value."""
 
 _INTEGER = re.compile(r"-?\d{1,18}", re.ASCII)
-_SPACES = re.compile(r"(?:\\[,!;: ]|\\q?quad\b|\\(?:hspace|mspace)\*?\{[^{}]*\}|~|\s)+")
+_SPACES = re.compile(r"(?:(?<!\\)\\[,!;: ]|\\q?quad\b|\\(?:hspace|mspace)\*?\{[^{}]*\}|~|\s)+")
 _SPACED = re.compile(r"[\\~\s]|\{,\}")
+_INLINE = re.compile(r"(?<!\\)\$([^$]+)(?<!\\)\$")
 _BRACES = re.compile(r"(?<!\\)[{}]")
 _MAY_BE_NUMBER = re.compile(r"[-+.\d$€£¥₹]|\\frac|USD|R|[a-z]+$|[\u3007-\u9fff]+$")
 _RENAMED = {
@@ -95,6 +96,8 @@ def normalise(answer: str) -> str:
     text = (answer if answer.isascii() else _to_latex(answer)).strip()
     if text and (text[0] in "$*\\" or text[-1] in "."):
         text = _unwrap(text)
+    if text.count("$") > 1:
+        text = _INLINE.sub(r" \1 ", text)
     if "\\" in text:
         text = _COMMAND.sub(_rename, text)
     if _SPACED.search(text):

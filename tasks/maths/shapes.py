@@ -41,7 +41,7 @@ class Shape:
 _NAME = r"(?:[A-Za-z]|\\[a-zA-Z]+)(?:_(?:\w|\{\w+\}))?'?"
 _LABEL = re.compile(rf"({_NAME}(?: ?\({_NAME}(?:, ?{_NAME})*\))?|\({_NAME}(?:, ?{_NAME})+\)|\|[A-Za-z]{{1,2}}\||[A-Z]{{2,3}}) ?= ?(?=[^=])")
 _MEMBER = re.compile(rf"({_NAME}) ?\\in ?(?=[\[({{\\])")
-_JOIN = re.compile(r"(?: |\\text ?\{ ?|,)(and|or)(?: ?\}| )|或|和|\\lor(?![a-z])|\\vee(?![a-z])")
+_JOIN = re.compile(r"(?:\\text ?\{ ?)?(?<![A-Za-z\\])(and|or)(?![A-Za-z])(?: ?\})?|或|和|\\lor(?![a-z])|\\vee(?![a-z])")
 _RELATION = re.compile(r"(\\le(?![a-z])|\\ge(?![a-z])|\\neq(?![a-z])|<=|>=|!=|<|>|=)")
 _SIGNS = {"\\le": "<=", "\\ge": ">=", "\\neq": "!="}
 _FLIPPED = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
@@ -56,7 +56,9 @@ _ROW = re.compile(r"\\\\(?:\[[^\]]*\])?")
 _BRACKETS = re.compile(r"[()\[\]{}]")
 _CONSTANTS = ("pi", "e", "i")
 _SHORT_WORDS = ("no",)
-_SIMPLE = re.compile(r"(?:[\w+\-*/^().!]|\\(?:frac|sqrt|pi|cdot|sin|cos|tan|ln|log)(?![a-zA-Z])|(?<!\\)[{}]| (?![A-Za-z]{2}))+", re.ASCII)
+_SIMPLE = re.compile(
+    r"(?:[\w+\-*/^().!]|\\(?:frac|sqrt|pi|cdot|sin|cos|tan|ln|log)(?![a-zA-Z])|(?<!\\)[{}]| (?![A-Za-z]{2}|\d))+", re.ASCII
+)
 """Certainly one expression, if anything."""
 _EVERYTHING = ("\\mathbb{R}", "\\mathbb R", "\\R")
 _NOTHING = ("\\emptyset", "\\varnothing", "\\{\\}")
@@ -74,7 +76,7 @@ def shape_of(answer: str) -> Shape:
     if text.casefold() in _SHORT_WORDS:
         return Shape("words", mark=text.casefold())
     try:
-        return _leaf(parse(text)) if _SIMPLE.fullmatch(text) else read(text)
+        return read(text)
     except Unparsed as error:
         prose = _LETTERS.search(re.sub(r"\\[a-zA-Z]+", "", text)) or "\\text" in text or "\\mid" in text
         return Shape("words", mark=_plain_words(text)) if prose else Shape("opaque", mark=str(error))
@@ -95,6 +97,8 @@ def _plain_words(text: str) -> str:
 
 def read(text: str) -> Shape:
     """The shape of a text in normal form. Raises Unparsed."""
+    if _SIMPLE.fullmatch(text):
+        return _leaf(parse(text))
     number = plain(text)
     if number.value is not None:
         return _leaf(("n", number.value), number.unit)

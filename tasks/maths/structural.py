@@ -112,10 +112,13 @@ class _Comparison:
             return Undecided("a relation against another kind of answer")
         if a.mark != b.mark:
             return False if {a.mark, b.mark} <= {"<", "<="} and self._in_order(a, b) is True else Undecided("relations of different signs")
-        if a.mark in ("=", "!=") and not any(trivial(*_sides(shape)) for shape in (a, b)):
-            return _equations(_difference(a), _difference(b))
         outcome = self._in_order(a, b)
-        return outcome if outcome is True else Undecided("relations whose sides differ")
+        if outcome is True or a.mark not in ("=", "!="):
+            return outcome if outcome is True else Undecided("relations whose sides differ")
+        outcome = _equations(_difference(a), _difference(b))
+        if outcome is True and trivial(*_sides(a)):
+            return Undecided("an equation that holds for zeros only, or whatever the variables are")
+        return outcome
 
     def _unlike(self, a: Shape, b: Shape) -> Outcome:
         """Shapes of two kinds, ordered by `_rank`."""
