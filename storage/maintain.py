@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from storage.store import Store
 
 
+TMP_SECONDS = 3600
+"""A file in `tmp` is a killed process's when it is older than this: a writer on a busy disk may be slow, but not that slow."""
+
+
 @dataclass(frozen=True, slots=True)
 class Collected:
     """What `gc` removed."""
@@ -71,8 +75,8 @@ def _used_as_input(connection: Connection, dataset: str) -> list[int]:
 def gc(store: Store, cache_days: float, grace_s: float) -> Collected:
     """Remove what no live version holds: slots of expired versions, cached shards older than `cache_days`, then objects and files.
 
-    A file younger than `grace_s` is kept: it may be of a commit that is under way, so the grace must exceed the time from writing a file to
-    entering it in the catalog (seconds; a day is safe). So are the rows of a version that expired less than that ago: it may be being read.
+    Rows of a version that expired less than `grace_s` ago are kept, for whoever is reading it, and so are files younger than that: they may
+    be of a commit that is under way (which would write them again: the grace saves work, not data).
     """
     now = time.time()
     with store.catalog.write() as connection:
@@ -126,7 +130,7 @@ def _sweep_files(store: Store, before: float) -> tuple[int, int]:
                     files, n_bytes = files + 1, n_bytes + path.stat().st_size
                     path.unlink()
     for path in (store.root / "tmp").iterdir():
-        if _older(path, before):
+        if _older(path, min(before, time.time() - TMP_SECONDS)):
             files, n_bytes = files + 1, n_bytes + _remove(path)
     return files, n_bytes
 

@@ -90,21 +90,17 @@ def _wait_for(url: str, server: "subprocess.Popen[bytes]", log: Path) -> None:
 
 
 @pytest.fixture
-def fresh_database(postgres_url: str) -> Iterator[Callable[[], str]]:
-    """Makes an empty database and returns its URL; all are dropped after the test."""
+def fresh_schema(postgres_url: str) -> Iterator[Callable[[], str]]:
+    """Makes an empty schema, where a catalog has a database to itself, and returns the URL that leads there."""
     engine = sa.create_engine(postgres_url.replace("postgresql:", "postgresql+psycopg:"), isolation_level="AUTOCOMMIT")
-    names: list[str] = []
 
     def make() -> str:
-        names.append(f"store_{uuid.uuid4().hex[:12]}")
+        name = f"store_{uuid.uuid4().hex[:12]}"
         with engine.connect() as connection:
-            connection.execute(sa.text(f"CREATE DATABASE {names[-1]}"))
-        return postgres_url.rsplit("/", 1)[0] + f"/{names[-1]}"
+            connection.execute(sa.text(f"CREATE SCHEMA {name}"))
+        return f"{postgres_url}?options=-csearch_path%3D{name}"
 
     yield make
-    with engine.connect() as connection:
-        for name in names:
-            connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
     engine.dispose()
 
 
@@ -115,7 +111,7 @@ Place = tuple[Path, str | None]
 @pytest.fixture(params=["sqlite", "postgres"])
 def new_place(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Place]:
     """Gives a place for another empty store at each call."""
-    make = request.getfixturevalue("fresh_database") if request.param == "postgres" else lambda: None
+    make = request.getfixturevalue("fresh_schema") if request.param == "postgres" else lambda: None
     return lambda: (tmp_path / f"store-{uuid.uuid4().hex[:8]}", make())
 
 

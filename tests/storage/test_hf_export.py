@@ -88,7 +88,7 @@ def test_an_export_never_overwrites_and_appears_whole(local: Store, tmp_path: Pa
     with pytest.raises(StoreError, match="out is there and not empty: choose another folder"):
         export(local, "t.rows", tmp_path / "out")
     local.files("t.rows")[0].unlink()
-    with pytest.raises(StoreError, match="object [0-9a-f]{40} is not in the store"):
+    with pytest.raises(StoreError, match=r"object [0-9a-f]{40} is not in .*store: "):
         export(local, "t.rows", tmp_path / "other")
     assert sorted(os.listdir(tmp_path)) == ["out", "store"]
 
