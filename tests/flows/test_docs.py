@@ -71,7 +71,8 @@ def test_make_targets_that_the_readme_names_exist():
 
 def test_every_package_is_listed_for_installation():
     listed = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"])
-    there = {str(p.parent.relative_to(ROOT)).replace("/", ".") for top in ("flows", "models", "storage", "tasks") for p in ROOT.glob(f"{top}/**/__init__.py")}
+    folders = [p.parent for top in ("flows", "models", "storage", "tasks") for p in ROOT.glob(f"{top}/**/__init__.py")]
+    there = {str(folder.relative_to(ROOT)).replace("/", ".") for folder in folders}
     assert there == listed
 
 
