@@ -106,6 +106,9 @@ class EngineSpec(BaseModel):
         if self.model_extra and self.parsed.asked.scheme != "vllm":
             known = sorted(type(self).model_fields)
             raise ValueError(f"no option {sorted(self.model_extra)} for {self.ref}: have {known} (vllm: passes any other on to its server)")
+        taken = sorted(_OURS & set(self.model_extra or ()))
+        if taken:
+            raise ValueError(f"the vLLM options {taken} are not for engine tables: address, key and name are chosen, models bring no code")
         return self
 
     @classmethod
@@ -127,6 +130,8 @@ class EngineSpec(BaseModel):
         """What is handed to the vLLM server."""
         return dict(self.model_extra or {})
 
+
+_OURS = {"model", "model_tag", "served_model_name", "host", "port", "uds", "api_key", "hf_token", "trust_remote_code", "config"}
 
 # Options that say where and how fast a vLLM server runs. All others count as identity: better to pay again than a stale reply.
 _HARDWARE_PREFIXES = (

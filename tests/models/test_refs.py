@@ -68,6 +68,12 @@ def test_only_vllm_takes_options_of_its_own():
         EngineSpec(ref="hf:x", tensor_parallel_size=4)
 
 
+@pytest.mark.parametrize("name", ["model", "port", "api_key", "trust_remote_code"])
+def test_what_is_chosen_for_the_server_cannot_be_passed_through(name):
+    with pytest.raises(ValidationError, match=rf"\['{name}'\] are not for engine tables"):
+        EngineSpec(ref="vllm:x", **{name: "y"})
+
+
 def test_the_address_of_a_server_is_not_its_identity_but_model_and_revision_are():
     here = identity(EngineSpec(ref="http:http://a:1/v1#m", revision="r1"))
     assert here == identity(EngineSpec(ref="http:https://b/v1#m", revision="r1", timeout_s=3, max_in_flight=2, attempts=1))
