@@ -3,6 +3,7 @@
 Prefect's own temporary server is an unsupervised child: SIGKILL of a flow leaves it running. This one ends with its owner.
 """
 
+import gc
 import os
 import signal
 import socket
@@ -139,10 +140,14 @@ def main(port: int) -> NoReturn:
     os.environ["PREFECT_SERVER_UI_API_URL"] = f"http://127.0.0.1:{number}/api"  # else the pages of another port ask 4200
     print(number, flush=True)
     os.dup2(2, 1)
+    gc.disable()  # the import makes a million objects that stay: collecting among them was a sixth of the start-up
     import uvicorn
+    from prefect.server.api.server import create_app
 
-    config = uvicorn.Config("prefect.server.api.server:create_app", factory=True, lifespan="on", log_level="error")
-    uvicorn.Server(config).run(sockets=[listener])
+    app = create_app(ephemeral="PREFECT__SERVER_EPHEMERAL" in os.environ, final=True)
+    gc.freeze()
+    gc.enable()
+    uvicorn.Server(uvicorn.Config(app, lifespan="on", log_level="error")).run(sockets=[listener])
     sys.exit(0)
 
 
