@@ -167,12 +167,17 @@ class _Logging(Silent):
 
 def announce(version: Version) -> None:
     """Tell Prefect that a version was published; deployments with a trigger on it (prefect.yaml) start."""
+    emit_event(**version_event(version))
+
+
+def version_event(version: Version) -> dict[str, Any]:
+    """The event as Prefect takes it; its resource says what rows the version holds, its payload which version it is."""
     name = version.dataset
-    emit_event(
-        "mathmill.dataset.published",
-        resource={"prefect.resource.id": f"mathmill.dataset.{name}", "prefect.resource.name": name, "mathmill.rows": version.row_type},
-        payload={"dataset": name, "version": version.n, "spec": version.spec},
-    )
+    return {
+        "event": "mathmill.dataset.published",
+        "resource": {"prefect.resource.id": f"mathmill.dataset.{name}", "prefect.resource.name": name, "mathmill.rows": version.row_type},
+        "payload": {"dataset": name, "version": version.n, "spec": version.spec},
+    }
 
 
 def _slug(dataset: str) -> str:
