@@ -16,8 +16,12 @@ from pathlib import Path
 
 _LOOK_S = 0.5
 """How often the owner is looked for, besides its pipe: a fork of the owner may hold the pipe open after the owner's death."""
-_GRACE_S = 4.0
-"""Between SIGTERM and SIGKILL."""
+_ORDERLY_S = 15.0
+"""Between SIGTERM and SIGKILL when the owner asks to stop: a killed server leaves its shared memory behind."""
+_ORPHAN_S = 5.0
+"""The same when the owner is gone and nobody waits."""
+_KILLED_S = 3.0
+"""How long what was killed is waited for."""
 _PR_SET_CHILD_SUBREAPER = 36
 
 _stop_asked = False
@@ -40,7 +44,7 @@ def main(arguments: list[str]) -> int:
         if 0 in ready and not os.read(0, 4096):
             break
     stopped = child.poll() is None
-    end(child.pid)
+    end(child.pid, _ORDERLY_S if _stop_asked else _ORPHAN_S)
     return 143 if stopped else child.returncode
 
 
@@ -60,13 +64,13 @@ def _ask_to_stop(number: int, frame: object) -> None:
     _stop_asked = True
 
 
-def end(group: int) -> None:
+def end(group: int, grace_s: float) -> None:
     """SIGTERM to the process group, and after a grace SIGKILL to it and to every child that is left."""
     _signal_group(group, signal.SIGTERM)
-    if _gone(time.monotonic() + _GRACE_S):
+    if _gone(time.monotonic() + grace_s):
         return
     _signal_group(group, signal.SIGKILL)
-    deadline = time.monotonic() + _GRACE_S
+    deadline = time.monotonic() + _KILLED_S
     while not _gone(time.monotonic()) and time.monotonic() < deadline:
         for pid in _children():  # each death may hand down further orphans
             with contextlib.suppress(ProcessLookupError):

@@ -243,15 +243,15 @@ async def _died(server: _Server) -> bool:
 async def _end(server: _Server) -> None:
     """Have the supervisor end the server, and wait until it has."""
     await server.http.close()
-    if server.process.stdin is not None:
-        server.process.stdin.close()
-    server.process.terminate()  # a process forked off this one may hold the pipe open
+    server.process.terminate()  # closing the pipe would do, were it not that a fork of this process may hold it open
     try:
         await asyncio.to_thread(server.process.wait, _STOP_S)
     except subprocess.TimeoutExpired:
         log.warning("the supervisor of %s does not end: killed", server.log_file)
         server.process.kill()
         await asyncio.to_thread(server.process.wait)
+    if server.process.stdin is not None:
+        server.process.stdin.close()
 
 
 def _place() -> _Place:
