@@ -92,11 +92,11 @@ def form_of(recipe: str) -> type[Form]:
             raise TypeError(f"recipe {recipe!r}: a stage cannot be called {name!r}")
         config = call.stage.config_type
         idea = call.stage.doc.split("\n")[0]
-        fields[name] = (config, Field(_validated(config, name, tables.get(name, {})), description=idea))
+        fields[name] = (config, Field(_validated(config, name, tables.get(name, {})), title=name, description=idea))
     engines = {role: _validated(EngineSpec, f"engines.{role}", table) for role, table in tables.get("engines", {}).items()}
-    fields["engines"] = (dict[str, EngineSpec], Field(engines, description="Roles that stages name, and the models behind them."))
+    fields["engines"] = (dict[str, EngineSpec], Field(engines, title="engines", description="Roles that stages name, and the models behind them."))
     options = _validated(RunOptions, "run", tables.get("run", {}))
-    fields["run"] = (RunOptions, Field(options, description="How the rows are split."))
+    fields["run"] = (RunOptions, Field(options, title="run", description="How the rows are split."))
 
     def over_packaged(cls: type[Form], given: Any) -> Any:
         """A run form or a REST call may name a few fields only: the rest is as packaged, not as the stage's class has it."""
