@@ -94,7 +94,7 @@ def form_of(recipe: str) -> type[Form]:
         idea = call.stage.doc.split("\n")[0]
         fields[name] = (config, Field(_validated(config, name, tables.get(name, {})), title=name, description=idea))
     engines = {role: _validated(EngineSpec, f"engines.{role}", table) for role, table in tables.get("engines", {}).items()}
-    fields["engines"] = (dict[str, EngineSpec], Field(engines, title="engines", description="Roles that stages name, and the models behind them."))
+    fields["engines"] = (dict[str, EngineSpec], Field(engines, title="engines", description="Roles that stages name, their models."))
     options = _validated(RunOptions, "run", tables.get("run", {}))
     fields["run"] = (RunOptions, Field(options, title="run", description="How the rows are split."))
 
