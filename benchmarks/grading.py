@@ -56,7 +56,11 @@ def _reference(row: dict) -> str | None:
 
 def equal_forms(gold: str, rng: random.Random) -> list[tuple[str, str]]:
     """(name of the rewriting, equal answer)."""
-    forms = [("boxed", f"$\\boxed{{{gold.strip('$')}}}$"), ("full stop", gold + "."), ("spaces", _spaced(gold))]
+    forms = [
+        ("boxed", f"$\\boxed{{{gold}}}$" if "$" not in gold else f"\\boxed{{{gold}}}"),
+        ("full stop", gold + "."),
+        ("spaces", _spaced(gold)),
+    ]
     if "\\frac" in gold:
         forms.append(("dfrac", gold.replace("\\frac", "\\dfrac")))
     if "(" in gold and "\\left" not in gold and gold.count("(") == gold.count(")"):
@@ -224,7 +228,7 @@ def report_verdicts(name: str, forms: Iterable[tuple[str, str, str]], bad: str) 
         tiers[judgement.tier] += 1
         if judgement.verdict == bad:
             false.append((kind, gold, given, judgement))
-    print(f"\n{name:18} correct   wrong unknown      tiers {dict(tiers)}")
+    print(f"\n{name:18} correct   wrong unknown      tiers {dict(sorted(tiers.items()))}")
     for kind, counts in sorted(table.items()):
         print(f"  {kind:16} {counts['correct']:7} {counts['wrong']:7} {counts['unknown']:7}")
     return false
@@ -273,12 +277,22 @@ def report_speed(real: list[Pair], forms: list[Pair], rng: random.Random, sample
     rng.shuffle(forms)
     exact_pairs = [p for p in forms if verify_answer(*p).tier == "exact"]
     symbolic = [p for p in forms if plain(p[0]).value is None and verify_answer(*p).tier == "structural"]
+    rollouts = [pair for pairs in _by_gold(symbolic).values() for pair in rng.choices(pairs, k=8)]
+    rng.shuffle(rollouts)
     print("\npairs/s of CPU              pairs     cold       warm   Math-Verify (on a sample)")
     compare = math_verify_grade()
-    for name, pairs in (("GSM8K solutions", real), ("exact tier", exact_pairs), ("structural, symbolic", symbolic)):
+    rows = {"GSM8K solutions": real, "exact tier": exact_pairs, "structural, symbolic": symbolic, "the same, 8 a problem": rollouts}
+    for name, pairs in rows.items():
         cold, hot = rate(pairs, verify_answer, True), rate(pairs, verify_answer, False)
         beside = rate(rng.sample(pairs, min(sample, len(pairs))), compare, cold=False, repetitions=1)
         print(f"  {name:22} {len(pairs):8} {cold:10,.0f} {hot:10,.0f} {beside:10,.0f}")
+
+
+def _by_gold(pairs: list[Pair]) -> dict[str, list[Pair]]:
+    found: dict[str, list[Pair]] = {}
+    for pair in pairs:
+        found.setdefault(pair[0], []).append(pair)
+    return found
 
 
 if __name__ == "__main__":

@@ -33,12 +33,12 @@ MAX_ASKED = 1_000
 _CORRECT = Judgement("correct", "exact")
 _WRONG = Judgement("wrong", "exact")
 _ASKS_PERCENT = re.compile(r"percent|%|百分", re.IGNORECASE)
-_CHOICE = re.compile(r"\(?([A-J])\)?(?:[.:)]?|[.:)]\s*\S.*)", re.DOTALL)
+_CHOICE = re.compile(r"\(?([A-J])\)?(?:[.:)]?|[.:)]\s*(\S.*))", re.DOTALL)
 _CHOICES = re.compile(r"\(?[A-J](?:(?: ?, ?| ?and ?| )?[A-J]){0,9}\)?")
 _FRACTIONAL = re.compile(r"\D.*", re.DOTALL)
 _NEVER_ASKED = re.compile(r"\\(?:overline|bar|dot|ldots|prime|mid|text|pm|quad)(?![a-z])|\d{40}|[^\x00-\x7f]|,| (?:and|or) |\$")
-"""What Math-Verify 0.9.0 is known to read wrongly: repeating decimals, ellipses, conditions, words, long decimals, lists."""
-_MAY_BE_CHOICE = re.compile(r"[(A-J]|\\text")
+"""What Math-Verify 0.9.0 is known to read wrongly: repeating decimals, ellipses, conditions, words, long decimals, lists, chains."""
+_CHOICE_STARTS = frozenset("(ABCDEFGHIJ\\")
 _UPRIGHT = re.compile(r"^\\text ?\{([^{}]*)\}")
 _PROOF = re.compile(r"proof\b|q\.?e\.?d\b|\\blacksquare|证明", re.IGNORECASE)
 
@@ -69,7 +69,7 @@ def _by_structure(a: Plain, b: Plain, gold: str, given: str, question: str | Non
         return Judgement("unknown", "structural", "equal only after rounding")
     if isinstance(outcome, bool):
         return Judgement("correct" if outcome else "wrong", "structural")
-    if not outcome.ask or len(a.text) + len(b.text) > MAX_ASKED or _NEVER_ASKED.search(a.text + b.text):
+    if not outcome.ask or len(a.text) + len(b.text) > MAX_ASKED or any(_NEVER_ASKED.search(form.text) for form in (a, b)):
         return Judgement("unknown", "none", outcome.why)
     verdict = equal_by_math_verify(a.text, b.text, limit_s)
     if verdict is None:
@@ -81,15 +81,23 @@ def _options(a: Plain, b: Plain, answer_type: AnswerType | None) -> Judgement | 
     """Options of a multiple-choice question: `(B)`, `B.`, `B. text`, `A, C`. None where neither answer is one."""
     wanted, chosen = _letters(a.text), _letters(b.text)
     if wanted and chosen:
-        return Judgement("correct" if wanted == chosen else "wrong", "structural")
+        return _texts_of_options(a.text, b.text) or Judgement("correct" if wanted == chosen else "wrong", "structural")
     if wanted or chosen or answer_type == "choice":
         return Judgement("unknown", "none", "an option against a text")
     return None
 
 
+def _texts_of_options(a: str, b: str) -> Judgement | None:
+    """`C. 1` against `C. 2`: the letter says yes, the text no."""
+    texts = [match[2].strip() for match in (_CHOICE.fullmatch(a), _CHOICE.fullmatch(b)) if match and match[2]]
+    if len(texts) == 2 and a[:2] == b[:2] and compare_answers(texts[0], texts[1], None) is not True:
+        return Judgement("unknown", "none", "the same option with another text")
+    return None
+
+
 def _letters(text: str) -> str:
     """The chosen letters in alphabetical order, "" where the text is no choice."""
-    if not _MAY_BE_CHOICE.match(text):
+    if text[0] not in _CHOICE_STARTS:
         return ""
     text = _UPRIGHT.sub(r"\1", text)
     if match := _CHOICE.fullmatch(text):

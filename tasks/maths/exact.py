@@ -21,6 +21,7 @@ _SPACES = re.compile(r"(?:(?<!\\)\\[,!;: ]|\\q?quad\b|\\(?:hspace|mspace)\*?\{[^
 _SPACED = re.compile(r"[\\~\s]|\{,\}")
 _INLINE = re.compile(r"(?<!\\)\$([^$]+)(?<!\\)\$")
 _BRACES = re.compile(r"(?<!\\)[{}]")
+_NO_NUMBER = re.compile(r"[=<>|&_]|\\(?:sqrt|pi|sin|cos|tan|ln|log|infty)")
 _MAY_BE_NUMBER = re.compile(r"[-+.\d$€£¥₹]|\\frac|USD|R|[a-z]+$|[\u3007-\u9fff]+$")
 _RENAMED = {
     r"\dfrac": r"\frac", r"\tfrac": r"\frac", r"\cfrac": r"\frac", r"\leqslant": r"\le", r"\geqslant": r"\ge", r"\leq": r"\le",
@@ -94,7 +95,9 @@ def plain(answer: str) -> Plain:
 def normalise(answer: str) -> str:
     r"""One spelling for what is only typography: math delimiters, spacing, `\left`, `\dfrac`, full-width characters, a final full stop."""
     text = (answer if answer.isascii() else _to_latex(answer)).strip()
-    if text and (text[0] in "$*\\" or text[-1] in "."):
+    if text.startswith("$") and text.endswith("$") and text.count("$") == 2:
+        text = text[1:-1].strip()
+    if text and (text[0] in "$*\\" or text[-1] == "."):
         text = _unwrap(text)
     if text.count("$") > 1:
         text = _INLINE.sub(r" \1 ", text)
@@ -124,7 +127,9 @@ _BOXES = re.compile(r"\\(?:boxed|text|mathrm|textbf) ?\{")
 def _unwrap(text: str) -> str:
     r"""The text without delimiters that enclose all of it: `$...$`, `\(...\)`, `\[...\]`, `\boxed{...}`, a final full stop."""
     while True:
-        before, text = text, text.rstrip(".").strip()
+        before = text
+        if text.endswith("."):
+            text = text.rstrip(".").strip()
         for left, right in _WRAPPERS:
             inner = text[len(left) : -len(right)]
             if text.startswith(left) and text.endswith(right) and inner and left not in inner and right not in inner:
@@ -148,7 +153,7 @@ def _closes_last(text: str, start: int) -> bool:
 
 def _number_and_unit(text: str) -> tuple[Fraction, str, bool] | None:
     """(value, unit, written as a decimal) of a text that is one number, with or without a unit."""
-    if not _MAY_BE_NUMBER.match(text):
+    if not _MAY_BE_NUMBER.match(text) or _NO_NUMBER.search(text):
         return None
     patterns = _BOTH if "/" in text or "frac" in text else _BOTH[1:]
     for pattern, value_of in patterns:

@@ -119,9 +119,11 @@ def _residue(node: Node, point: int, functions: list[str]) -> int:
     op = node[0]
     if op == "n":
         value = node[1]
+        if type(value) is int and -MAX_INTEGER < value < MAX_INTEGER:
+            return value % P
         if max(abs(value.numerator), value.denominator) > MAX_INTEGER:
             raise Unsupported("a large number")
-        return value % P if type(value) is int else value.numerator * pow(value.denominator, -1, P) % P
+        return value.numerator * pow(value.denominator, -1, P) % P
     if op == "v":
         name = node[1]
         if name == "i":

@@ -36,7 +36,9 @@ _DIGITS = frozenset("0123456789.")
 _WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{3,}")
 _ENDS = frozenset(["", "+", "-", ")", "]", "}", "\\}", ",", "_", "\\rfloor", "\\rceil"])
 _POSTFIX = frozenset(["^", "**", "!"])
-_LETTERS = frozenset(string.ascii_letters)
+_COMMON: dict[str, Node] = {str(n): ("n", n) for n in range(100)} | {letter: ("v", letter) for letter in string.ascii_letters}
+"""Tokens that are nodes as they stand, unless one of _BINDS follows."""
+_BINDS = frozenset(["_", "\\frac"])
 _ARGUMENT = re.compile(r"[A-Za-z0-9]|\\pi$|\\frac$")
 _CLOSED_BY = {"(": ")", "[": "]", "{": "}", "\\{": "\\}"}
 
@@ -47,8 +49,9 @@ class Unparsed(ValueError):
 
 def parse(text: str) -> Node:
     """The tree of a text in normal form (`exact.normalise`). Raises Unparsed."""
-    if any(not _is_symbols(word) for word in _WORD.findall(text)):
-        raise Unparsed("words")
+    for word in _WORD.findall(text):
+        if not _is_symbols(word):
+            raise Unparsed("words")
     found = _TOKEN.findall(text)
     if len(found) > MAX_TOKENS:
         raise Unparsed("too long")
@@ -140,9 +143,9 @@ class _Reader:
 
     def power(self) -> Node:
         token = self.tokens[self.at]
-        if token in _LETTERS and self.tokens[self.at + 1] != "_":
+        if token in _COMMON and self.tokens[self.at + 1] not in _BINDS:
             self.at += 1
-            base: Node = ("v", token)
+            base = _COMMON[token]
         else:
             base = self.atom()
         while (token := self.tokens[self.at]) in _POSTFIX:

@@ -236,29 +236,29 @@ def variables(node: Node) -> set[str]:
 def differ_at_a_zero(a: Expression, b: Expression) -> bool:
     """Was a real point found where a is zero and b is clearly not? Then a = 0 and b = 0 are different equations; False says nothing."""
     for name in sorted(variables(a.node)):
-        for start in (0.37, -2.3):
-            zero = _zero(a, name, start)
+        for start, others in ((0.37, 0.25), (-2.3, 0.25), (0.37, 1.0)):
+            zero = _zero(a, name, start, others)
             if zero is not None:
-                there = _real_value(b, name, zero)
+                there = _real_value(b, name, zero, others)
                 return there is not None and abs(there[0]) > 1e-5 * there[1]
     return False
 
 
-def _real_value(a: Expression, name: str, x: float) -> tuple[float, float] | None:
-    """(value, largest magnitude met) with `name` at x and the other variables where they stand at point 0."""
+def _real_value(a: Expression, name: str, x: float, others: float) -> tuple[float, float] | None:
+    """(value, largest magnitude met) with `name` at x and the other variables at `others` times where they stand at point 0."""
     scale = [1.0]
     try:
-        value = _value(a.node, _DOUBLE, lambda other: x if other == name else _coordinate(0, other), scale)
+        value = _value(a.node, _DOUBLE, lambda other: x if other == name else others * float(_coordinate(0, other)), scale)
         return (_real(value), scale[0]) if cmath.isfinite(value) else None
     except (ArithmeticError, ValueError):
         return None
 
 
-def _zero(a: Expression, name: str, x: float) -> float | None:
+def _zero(a: Expression, name: str, x: float, others: float) -> float | None:
     """A real zero of a in one variable by the secant method, None where it does not settle."""
-    y, previous = x + 0.1, _real_value(a, name, x)
+    y, previous = x + 0.1, _real_value(a, name, x, others)
     for _ in range(15):
-        current = _real_value(a, name, y)
+        current = _real_value(a, name, y, others)
         if current is None or previous is None or abs(y) > 1e6:
             return None
         if abs(current[0]) < 1e-13 * current[1]:

@@ -83,6 +83,9 @@ def shape_of(answer: str) -> Shape:
 
 
 def _deepest(text: str) -> int:
+    """How deep brackets stand in brackets; not looked at where there are too few to matter."""
+    if text.count("(") + text.count("[") + text.count("{") <= MAX_NESTING:
+        return 0
     depth = deepest = 0
     for bracket in _BRACKETS.findall(text):
         depth += 1 if bracket in "([{" else -1

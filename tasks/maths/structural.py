@@ -141,6 +141,8 @@ class _Comparison:
 
 
 def _equations(a: Expression, b: Expression) -> Outcome:
+    if not variables(a.node) and not variables(b.node):
+        return False
     if proportional(a, b):
         return True
     if differ_at_a_zero(a, b) or differ_at_a_zero(b, a):
