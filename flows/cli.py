@@ -10,7 +10,7 @@ from flows.config import RecipeConfig, load_config, load_recipe, outline
 from flows.graph import UsageError
 from flows.make import Line
 from flows.places import catalog_url, store_root
-from flows.report import write_report
+from flows.report import metrics, what_next, write_report
 from flows.services import prefect_api
 from flows.session import Session
 from storage.store import Store
@@ -82,11 +82,14 @@ def _carry_out(config: RecipeConfig, store: Path | None, given: list[str], round
 
 
 def _report(store: Store, config: RecipeConfig, lines: list[Line], as_json: bool) -> None:
-    screen.show(screen.summary_rows(lines), as_json)
+    screen.show(screen.summary_rows(lines), as_json, title=f"mathmill {config.recipe}")
     page = write_report(store, config, lines)
-    screen.note(f"data: {store.root}    report: {page}")
-    last = lines[-1].dataset
-    screen.note(f"next: mathmill rows {last} | mathmill rejected {last} | mathmill sql 'FROM {last} LIMIT 5'")
+    measured = screen.metric_rows(metrics(store, lines))
+    if measured and not as_json:
+        screen.show(measured, False, title="mean over problems, 95 % interval")
+    screen.note(f"data:    {store.root}\nreport:  {page}")
+    for command, meaning in what_next(store, config, lines):
+        screen.note(f"next:    {command}    # {meaning}")
 
 
 def _quarantined(lines: list[Line]) -> int:

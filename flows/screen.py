@@ -13,6 +13,7 @@ from rich.table import Table
 
 from flows.make import Line, Silent, Watcher
 from flows.plan import PlanLine
+from storage.schemas import Evaluation
 
 _out = Console(width=None if sys.stdout.isatty() else 200)
 _err = Console(stderr=True)
@@ -131,6 +132,15 @@ def summary_rows(lines: Sequence[Line]) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def metric_rows(metrics: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """A line a metric and a column a measured dataset, from `flows.report.metrics`."""
+    return [{"metric": m["metric"], **{v.dataset.split(".")[-1]: _interval(row) for v, row in m["points"]}} for m in metrics]
+
+
+def _interval(row: Evaluation) -> str:
+    return f"{100 * row.value:.1f} % [{100 * row.low:.1f}, {100 * row.high:.1f}]"
 
 
 def plan(lines: Sequence[PlanLine], as_json: bool) -> None:
