@@ -228,10 +228,9 @@ class Engine:
             if len(vectors) != len(texts):
                 raise EngineError(f"{self.identity}: {len(vectors)} vectors for {len(texts)} texts")
             pairs = zip(texts, vectors, strict=True)
-            calls = [self._record(keys[text], requests[text], Answer({"vector": vector}), started) for text, vector in pairs]
-            self.paid += len(calls)
-            self._ledger.put_many(calls)
-        return calls
+            self.paid += len(vectors)
+            self._ledger.put_many(self._record(keys[text], requests[text], Answer({"vector": vector}), started) for text, vector in pairs)
+        return list(self._ledger.get([keys[text] for text in texts]).values())
 
     def _request(self, kind: str, payload: dict[str, Any], params: dict[str, Any], draw: list[Any] | None) -> dict[str, Any]:
         return {"kind": kind, "input": payload, "params": params, "model": self._model, "draw": draw}
@@ -281,10 +280,9 @@ class Engine:
                 answer = await ask(int(key[:8], 16) & 0x7FFFFFFF)
             except MissingCall as error:
                 raise MissingCall(f"stage {self._ticket.stage!r}: {error}") from error
-            call = self._record(key, request, answer, started)
             self.paid += 1
-            self._ledger.put(call)  # no await between the answer and this line: what was paid is kept
-        return call
+            self._ledger.put(self._record(key, request, answer, started))  # no await since the answer: what was paid is kept
+        return self._ledger.get([key])[key]  # another process may have been first, and the first reply is the one that stays
 
     def _record(self, key: str, request: dict[str, Any], answer: Answer, started: float) -> Call:
         return Call(

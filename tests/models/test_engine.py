@@ -190,6 +190,41 @@ def test_who_asks_while_a_call_is_being_cancelled_gets_a_call_of_their_own(serve
     assert "boxed" in run(server, ledger, go)[0].text
 
 
+class Unsteady:
+    """A backend that never says the same twice, as a server without seeds."""
+
+    identity = Identity("unsteady", "r")
+    seeded = False
+    said = 0
+
+    async def generate(self, prompt, sampling, seed):
+        self.said += 1
+        text = f"reply {self.said}"
+        await asyncio.sleep(0.01)
+        return Reply(text, "stop", 1, 2)
+
+    async def embed(self, texts):
+        self.said += 1
+        vectors = [[float(self.said)] for _ in texts]
+        await asyncio.sleep(0.01)
+        return vectors
+
+
+def test_of_two_processes_that_ask_at_once_both_go_on_with_the_reply_that_was_kept(ledger, tmp_path):
+    other_ledger = open_ledger(tmp_path / "ledger.sqlite")
+
+    async def go():
+        backend = Unsteady()
+        one, other = Engine(backend, ledger), Engine(backend, other_ledger)
+        drawn = await asyncio.gather(draw(one, user("a"), 3), draw(other, user("a"), 3))
+        return backend.said, drawn, await asyncio.gather(one.embed(["x"]), other.embed(["x"]))
+
+    said, (first, second), vectors = asyncio.run(go())
+    assert said == 6
+    assert first == second
+    assert vectors[0] == vectors[1]
+
+
 class Broken:
     """A backend with a bug."""
 
