@@ -185,7 +185,7 @@ def what_next(store: Store, config: RecipeConfig, lines: Sequence[Line]) -> list
 
 
 def _percent(value: float) -> str:
-    return f"{100 * value:.1f} %"
+    return f"{100 * value:.1f}\u00a0%"
 
 
 def _number(value: float) -> str:
@@ -193,6 +193,6 @@ def _number(value: float) -> str:
 
 
 def _seconds(value: float) -> str:
-    return f"{value:.1f} s" if value < 120 else f"{value / 60:.0f} min" if value < 7200 else f"{value / 3600:.1f} h"
+    return f"{value:.1f} s" if value < 100 else f"{value / 60:.1f} min" if value < 6000 else f"{value / 3600:.1f} h"
 
 

@@ -172,7 +172,7 @@ def test_the_page_plots_metrics_difficulty_and_training_at_their_values(measured
     text = render(store, load_config("tiny"), lines)
     assert re.findall(r'cx="([\d.]+)%"', text)[:2] == ["50.00", "62.50"]
     assert 'x1="42.00%" x2="57.00%"' in text
-    assert "50.0 % → 62.5 %" in text and "2.5 → 0.75" in text
+    assert "50.0 → 62.5\u00a0%" in text and "2.5 → 0.75" in text
     assert re.findall(r'aria-label="(\d+) problems at', text) == ["1", "0", "0", "0", "1", "0", "0", "0", "1"]
 
 
