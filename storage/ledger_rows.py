@@ -243,8 +243,9 @@ class PostgresRows:
     def _connection(self, role: str) -> Any:
         if role not in self._connections or self._connections[role].closed:
             self._connections.pop(role, None)
-            options = "-c default_transaction_read_only=on" if self._read_only else ""
-            self._connections[role] = self._psycopg.connect(self._dsn, autocommit=True, options=options)
+            self._connections[role] = self._psycopg.connect(self._dsn, autocommit=True)
+            if self._read_only:
+                self._connections[role].execute("SET default_transaction_read_only = on")
         return self._connections[role]
 
     def _create(self, connection: Any) -> None:

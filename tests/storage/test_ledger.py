@@ -58,9 +58,9 @@ def start(process: "subprocess.Popen[str]") -> None:
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def where(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A place for a new ledger: a file, or an empty Postgres database."""
+    """A place for a new ledger: a file, or an empty schema of a Postgres database."""
     if request.param == "postgres":
-        return request.getfixturevalue("fresh_database")()
+        return request.getfixturevalue("fresh_schema")()
     return str(tmp_path / "new folder" / "ledger.sqlite")
 
 
@@ -436,14 +436,14 @@ def test_the_cost_table_sums_by_stage_model_and_kind_of_all_runs_or_one(ledger: 
     assert [(c.stage, c.calls) for c in ledger.cost_table("a")] == [("solve", 1)]
 
 
-def test_a_broken_connection_to_postgres_is_opened_again(fresh_database: Callable[[], str]) -> None:
+def test_a_broken_connection_to_postgres_is_opened_again(fresh_schema: Callable[[], str]) -> None:
     psycopg = pytest.importorskip("psycopg")
-    where = fresh_database()
-    ledger = open_ledger(where)
+    where = fresh_schema()
+    ledger = open_ledger(f"{where}&application_name=cut")
     ledger.put(made(1))
     with psycopg.connect(where, autocommit=True) as connection:
-        others = "datname = current_database() AND pid <> pg_backend_pid()"
-        connection.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}")
+        cut = connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'cut'").fetchall()
+    assert len(cut) == 2
     assert ledger.has([made(1).key]) == {made(1).key}
     ledger.put(made(2))
     assert ledger.count() == 2
