@@ -36,7 +36,7 @@ _ASKS_PERCENT = re.compile(r"percent|%|百分", re.IGNORECASE)
 _CHOICE = re.compile(r"\(?([A-J])\)?(?:[.:)]?|[.:)]\s*(\S.*))", re.DOTALL)
 _CHOICES = re.compile(r"\(?[A-J](?:(?: ?, ?| ?and ?| )?[A-J]){0,9}\)?")
 _FRACTIONAL = re.compile(r"\D.*", re.DOTALL)
-_NEVER_ASKED = re.compile(r"\\(?:overline|bar|dot|ldots|prime|mid|text|pm|quad)(?![a-z])|\d{40}|[^\x00-\x7f]|,| (?:and|or) |\$")
+_NEVER_ASKED = re.compile(r"\\(?:overline|bar|dot|ldots|prime|mid|text|pm|quad)(?![a-z])|\d{40}|[^\x00-\x7f]|,| (?:and|or) |\$|=.*=")
 """What Math-Verify 0.9.0 is known to read wrongly: repeating decimals, ellipses, conditions, words, long decimals, lists, chains."""
 _CHOICE_STARTS = frozenset("(ABCDEFGHIJ\\")
 _UPRIGHT = re.compile(r"^\\text ?\{([^{}]*)\}")
@@ -96,13 +96,14 @@ def _texts_of_options(a: str, b: str) -> Judgement | None:
 
 
 def _letters(text: str) -> str:
-    """The chosen letters in alphabetical order, "" where the text is no choice."""
+    """The chosen letters, "" where the text is no choice; letters out of order are a word or a product."""
     if text[0] not in _CHOICE_STARTS:
         return ""
     text = _UPRIGHT.sub(r"\1", text)
     if match := _CHOICE.fullmatch(text):
         return match[1]
-    return "".join(sorted(set(re.findall(r"[A-J]", text)))) if _CHOICES.fullmatch(text) else ""
+    letters = re.findall(r"[A-J]", text) if _CHOICES.fullmatch(text) else []
+    return "".join(letters) if letters == sorted(set(letters)) else ""
 
 
 def _numbers(a: Plain, b: Plain, question: str | None) -> Judgement:

@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from dataclasses import dataclass
+from functools import lru_cache
 
 from tasks.maths.exact import Plain
 from tasks.maths.numeric import Expression, differ_at_a_zero, proportional, same, trivial, variables
@@ -29,8 +30,9 @@ _OPPOSED = ({"yes", "no"}, {"true", "false"}, {"even", "odd", "neither"}, {"incr
 _DEGREE = ("/", ("v", "pi"), ("n", 180))
 
 
+@lru_cache(maxsize=65_536)
 def compare_answers(gold: str, given: str, question: str | None) -> Outcome:
-    """Do two answers (neither pair of plain numbers nor equal texts) mean the same?"""
+    """Do two answers (neither pair of plain numbers nor equal texts) mean the same? Cached: rollouts of one problem repeat few answers."""
     return _Comparison(question or "", asked=question is not None).shapes(shape_of(gold), shape_of(given))
 
 
