@@ -1,8 +1,7 @@
-"""`hf:` engines: a transformers model in this process, with continuous batching (Orca, Yu et al. 2022) over its key-value cache.
+"""`hf:` engines: a transformers model in this process, serving requests in one continuous batch (`models.hf_batch`).
 
-Requests arrive one by one in the model loop; a worker thread keeps a batch of rows going, lets waiting requests in as rows
-finish, and answers each row the moment it ends. A row draws from its own random numbers, made from its seed, so a reply does not
-depend on its neighbours, up to float noise. Decoder-only models with a plain key-value cache, safetensors only, no remote code.
+Requests arrive one by one in the model loop; a worker thread keeps a batch going, lets waiting requests in as rows finish, and
+answers each row the moment it ends. Decoder-only models with a plain key-value cache, safetensors only, no remote code.
 Importing this module imports torch.
 """
 
@@ -11,37 +10,20 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import numpy as np
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
-from transformers.cache_utils import DynamicLayer
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils.logging import disable_progress_bar
 
 from models.engine import EngineError, Identity, Prompt, Reply, Sampling
+from models.hf_batch import Batch, Row, left_padded, positions_of
 
 _SMALL = 20_000_000
 """Parameters below which a model runs on one thread of a CPU: more threads would mostly wait for each other."""
-
-
-@dataclass(slots=True, eq=False)
-class _Row:
-    """One request: what it asks, what was made so far, and who waits for it."""
-
-    prompt: list[int]
-    sampling: Sampling
-    limit: int
-    """Tokens it may make: max_tokens, or what is left of the window."""
-    draws: np.ndarray
-    """One uniform number a token, from the request's seed."""
-    future: asyncio.Future[Reply]
-    loop: asyncio.AbstractEventLoop
-    made: list[int] = field(default_factory=list)
-    done: bool = False
 
 
 class HfBackend:
@@ -59,7 +41,7 @@ class HfBackend:
         self._device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="hf")
         self._lock = threading.Lock()
-        self._waiting: list[_Row] = []
+        self._waiting: list[Row] = []
         self._serving = False
         self._closed = False
         self._loaded: tuple[PreTrainedModel, PreTrainedTokenizerBase] | None = None
@@ -136,14 +118,14 @@ class HfBackend:
             raise EngineError(f"engine {self.identity.model!r} is closed")
         return self._loaded
 
-    def _row(self, prompt: Prompt, sampling: Sampling, seed: int, loop: asyncio.AbstractEventLoop) -> _Row:
+    def _row(self, prompt: Prompt, sampling: Sampling, seed: int, loop: asyncio.AbstractEventLoop) -> Row:
         ids = self._encode(prompt)
         room = self._window() - len(ids)
         if room < 1:
             raise EngineError(f"a prompt of {len(ids)} tokens leaves no room in the window of {self._window()} of {self.identity.model!r}")
         limit = min(sampling.max_tokens, room)
         draws = np.random.Generator(np.random.Philox(seed)).random(limit) if sampling.temperature > 0 else np.empty(0)
-        return _Row(ids, sampling, limit, draws, loop.create_future(), loop)
+        return Row(ids, sampling, limit, draws, loop.create_future(), loop)
 
     def _window(self) -> int:
         return int(self._parts()[0].config.get_text_config().max_position_embeddings)
@@ -169,11 +151,11 @@ class HfBackend:
     def _serve(self) -> None:
         """Worker thread: run until nobody waits. A failure here is a bug: it reaches everyone who waits."""
         time.sleep(self._gather_s)
-        batch: _Batch | None = None
+        batch: Batch | None = None
         try:
             model, tokenizer = self._parts()
             ends = _end_tokens(model, tokenizer)
-            batch = _Batch(model)
+            batch = Batch(model, self._window())
             while self._admit(batch):
                 for row, token in batch.choose():
                     self._extend(row, token, tokenizer, ends)
@@ -187,9 +169,9 @@ class HfBackend:
             if not isinstance(error, Exception):
                 raise
 
-    def _admit(self, batch: "_Batch") -> bool:
+    def _admit(self, batch: Batch) -> bool:
         """Let waiting rows in when enough of them pay for a prefill. False when there is nothing left to do."""
-        active = len(batch.rows)
+        active = batch.active
         with self._lock:
             self._waiting = [row for row in self._waiting if not row.future.cancelled()]
             free = self._batch_size - active
@@ -205,7 +187,7 @@ class HfBackend:
             batch.join(arriving)
         return True
 
-    def _extend(self, row: _Row, token: int, tokenizer: PreTrainedTokenizerBase, ends: frozenset[int]) -> None:
+    def _extend(self, row: Row, token: int, tokenizer: PreTrainedTokenizerBase, ends: frozenset[int]) -> None:
         """Add a token to a row, and answer it if that ends it."""
         row.made.append(token)
         if token in ends:
@@ -230,101 +212,11 @@ class HfBackend:
         model, _ = self._parts()
         vectors: list[list[float]] = []
         for first in range(0, len(ids), self._batch_size):
-            tokens, mask = _left_padded(ids[first : first + self._batch_size], self._device)
-            states = model.base_model(input_ids=tokens, attention_mask=mask, position_ids=_positions(mask)).last_hidden_state.float()
+            tokens, mask = left_padded(ids[first : first + self._batch_size], self._device)
+            states = model.base_model(input_ids=tokens, attention_mask=mask, position_ids=positions_of(mask)).last_hidden_state.float()
             weights = mask[:, :, None].float()
             vectors += ((states * weights).sum(1) / weights.sum(1)).tolist()
         return vectors
-
-
-class _Batch:
-    """Rows that go together: their cache (left padded), its mask, and the logits of the next token."""
-
-    def __init__(self, model: PreTrainedModel) -> None:
-        self.rows: list[_Row] = []
-        self._model = model
-        self._cache = DynamicCache()
-        self._mask = torch.empty(0)
-        self._logits = torch.empty(0)
-
-    def join(self, rows: list[_Row]) -> None:
-        """Prefill new rows and put them below the others; the shorter cache is padded on the left."""
-        first, self.rows = not self.rows, self.rows + rows
-        tokens, mask = _left_padded([r.prompt for r in rows], self._model.device)
-        cache = DynamicCache()
-        out = self._model(input_ids=tokens, attention_mask=mask, position_ids=_positions(mask), past_key_values=cache, logits_to_keep=1)
-        logits = out.logits[:, -1].float()
-        if first:
-            self._cache, self._mask, self._logits = cache, mask, logits
-            return
-        length = max(mask.shape[1], self._mask.shape[1])
-        for layer, new in zip(_layers(self._cache), _layers(cache), strict=True):
-            layer.keys = torch.cat([_pad_left(layer.keys, length, 2), _pad_left(new.keys, length, 2)])
-            layer.values = torch.cat([_pad_left(layer.values, length, 2), _pad_left(new.values, length, 2)])
-        self._mask = torch.cat([_pad_left(self._mask, length, 1), _pad_left(mask, length, 1)])
-        self._logits = torch.cat([self._logits, logits])
-
-    def choose(self) -> list[tuple[_Row, int]]:
-        """The next token of each row."""
-        temperature = torch.tensor([r.sampling.temperature for r in self.rows], device=self._logits.device)
-        top_p = torch.tensor([r.sampling.top_p for r in self.rows], device=self._logits.device)
-        draws = torch.tensor([float(r.draws[len(r.made)]) if len(r.draws) else 0.0 for r in self.rows], device=self._logits.device)
-        tokens = pick(self._logits, temperature, top_p, draws)
-        return list(zip(self.rows, tokens.tolist(), strict=True))
-
-    def advance(self) -> None:
-        """Drop the rows that ended, and feed the others their newest token."""
-        keep = [i for i, row in enumerate(self.rows) if not row.done]
-        if len(keep) < len(self.rows):
-            self._select(keep)
-        if not self.rows:
-            return
-        newest = torch.tensor([[r.made[-1]] for r in self.rows], device=self._model.device)
-        self._mask = torch.cat([self._mask, torch.ones_like(self._mask[:, :1])], dim=1)
-        positions = self._mask.sum(1, keepdim=True) - 1
-        out = self._model(input_ids=newest, attention_mask=self._mask, position_ids=positions, past_key_values=self._cache)
-        self._logits = out.logits[:, -1].float()
-
-    def _select(self, keep: list[int]) -> None:
-        """Keep these rows, and cut off the columns that are padding in all of them."""
-        self.rows = [self.rows[i] for i in keep]
-        if not self.rows:
-            return
-        chosen = torch.tensor(keep, device=self._mask.device)
-        mask = self._mask[chosen]
-        first = int(mask.any(0).int().argmax())
-        self._mask = mask[:, first:]
-        for layer in _layers(self._cache):
-            layer.keys = layer.keys[chosen, :, first:]
-            layer.values = layer.values[chosen, :, first:]
-
-
-def pick(logits: torch.Tensor, temperature: torch.Tensor, top_p: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
-    """One token a row from logits (rows, vocabulary): the largest where temperature is 0, else by inverse transform of `draws` in [0, 1).
-
-    Tokens below the nucleus get no mass but keep their places, so that a row with top_p 1 gives the same token in any company.
-    """
-    greedy = logits.argmax(-1)
-    if not bool((temperature > 0).any()):
-        return greedy
-    probabilities = torch.softmax(logits.double() / temperature.clamp(min=1e-6)[:, None], dim=-1)
-    if bool((top_p < 1).any()):
-        ordered = probabilities.sort(dim=-1, descending=True).values
-        outside = ordered.cumsum(-1) - ordered >= top_p[:, None]
-        least = ordered.masked_fill(outside, 2.0).min(-1, keepdim=True).values
-        probabilities = torch.where((probabilities < least) & (top_p < 1)[:, None], 0.0, probabilities)
-    mass = probabilities.cumsum(-1)
-    drawn = torch.searchsorted(mass, draws[:, None].double() * mass[:, -1:], right=True)[:, 0]
-    last = (probabilities > 0).int().cumsum(-1).argmax(-1)  # a draw that rounds up to the whole mass must not leave the nucleus
-    return torch.where(temperature > 0, torch.minimum(drawn, last), greedy)
-
-
-def _layers(cache: DynamicCache) -> list[Any]:
-    """The layers, which must all hold plain keys and values: rows cannot be moved between recurrent states."""
-    odd = sorted({type(layer).__name__ for layer in cache.layers if type(layer) is not DynamicLayer})
-    if odd:
-        raise EngineError(f"this model's cache has {odd} layers: hf: serves models with plain key-value caches, use vllm: for others")
-    return list(cache.layers)
 
 
 def _render(tokenizer: PreTrainedTokenizerBase, prompt: Prompt, model: str) -> list[int]:
@@ -353,15 +245,15 @@ def _text(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> str:
     return str(tokenizer.decode(ids, skip_special_tokens=True))
 
 
-def _similar(waiting: list[_Row], count: int) -> list[_Row]:
+def _similar(waiting: list[Row], count: int) -> list[Row]:
     """The one that waits longest and those nearest to it in length, at most `count`."""
     oldest = len(waiting[0].prompt)
     return sorted(waiting, key=lambda row: abs(len(row.prompt) - oldest))[:count]
 
 
-def _stopped(row: _Row, tokenizer: PreTrainedTokenizerBase) -> str | None:
+def _stopped(row: Row, tokenizer: PreTrainedTokenizerBase) -> str | None:
     """The reply cut before the first stop string, or None. Only the newest tokens can hold a new one."""
-    reach = max(map(len, row.sampling.stop)) + 4
+    reach = max(len(s.encode()) for s in row.sampling.stop) + 4
     tail = _text(tokenizer, row.made[-reach:])
     if not any(s in tail for s in row.sampling.stop):
         return None
@@ -369,13 +261,13 @@ def _stopped(row: _Row, tokenizer: PreTrainedTokenizerBase) -> str | None:
     return text[: min(i for s in row.sampling.stop if (i := text.find(s)) >= 0)]
 
 
-def _answer(row: _Row, text: str, reason: Any) -> None:
+def _answer(row: Row, text: str, reason: Any) -> None:
     row.done = True
     reply = Reply(text, reason, len(row.prompt), len(row.made))
     row.loop.call_soon_threadsafe(_settle, row.future, reply, None)
 
 
-def _fail(row: _Row, error: BaseException) -> None:
+def _fail(row: Row, error: BaseException) -> None:
     row.done = True
     row.loop.call_soon_threadsafe(_settle, row.future, None, error)
 
@@ -388,25 +280,3 @@ def _settle(future: asyncio.Future[Reply], reply: Reply | None, error: BaseExcep
         future.set_result(reply)
     elif error is not None:
         future.set_exception(error)
-
-
-def _left_padded(rows: Sequence[Sequence[int]], device: torch.device | str) -> tuple[torch.Tensor, torch.Tensor]:
-    """Token ids (0 where padded) and mask, both (rows, longest)."""
-    longest = max(map(len, rows))
-    ids = torch.tensor([[0] * (longest - len(r)) + list(r) for r in rows], device=device)
-    mask = torch.tensor([[0] * (longest - len(r)) + [1] * len(r) for r in rows], device=device)
-    return ids, mask
-
-
-def _positions(mask: torch.Tensor) -> torch.Tensor:
-    return (mask.cumsum(-1) - 1).clamp(min=0)
-
-
-def _pad_left(tensor: torch.Tensor, length: int, dim: int) -> torch.Tensor:
-    """Zeros before the first entry along `dim`, up to `length`."""
-    missing = length - tensor.shape[dim]
-    if missing == 0:
-        return tensor
-    shape = list(tensor.shape)
-    shape[dim] = missing
-    return torch.cat([tensor.new_zeros(shape), tensor], dim=dim)

@@ -12,7 +12,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from models.engine import EngineError, Identity, Message, Prompt, Sampling
-from models.hf import HfBackend, pick
+from models.hf import HfBackend
+from models.hf_batch import pick
 from storage.ledger import open_ledger
 from tests.tiny_model import tiny_model
 
