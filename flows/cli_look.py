@@ -1,5 +1,7 @@
 """Commands that look at a store: datasets, rows, reasons, differences, origins."""
 
+from dataclasses import asdict
+import dataclasses
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -40,14 +42,13 @@ def show(spec: str, store: StoreOption = None, json: JsonOption = False) -> None
     """Show a version: its columns, balance, inputs, settings and certificate."""
     with _open(store) as opened:
         version = opened.resolve(spec)
-        balance = version.balance
         screen.facts(
             {
                 "version": version.spec,
                 "digest": version.digest,
                 "rows": version.n_rows,
                 "complete": version.complete,
-                "balance": balance.to_json(),
+                "balance": dataclasses.asdict(version.balance),
                 "inputs": {role: f"{name}@{n}" for role, (name, n) in version.inputs.items()},
                 "tags": opened.refs(version.dataset),
                 "shards": version.n_shards,
@@ -124,7 +125,7 @@ def export(
     from storage.export import export as export_version
 
     with _open(store) as opened:
-        screen.facts(vars(export_version(opened, spec, folder, include_restricted)), json)
+        screen.facts(asdict(export_version(opened, spec, folder, include_restricted)), json)
 
 
 def sql(query: str, store: StoreOption = None, json: JsonOption = False) -> None:
@@ -159,21 +160,29 @@ def gc(
         if keep_last is not None:
             for name in opened.datasets():
                 opened.expire(name, keep_last)
-        screen.facts(vars(opened.gc(cache_days=cache_days)), json)
+        screen.facts(asdict(opened.gc(cache_days=cache_days)), json)
 
 
-def tag(spec: str, name: str, why: Annotated[str, typer.Option("--why")] = "", store: StoreOption = None) -> None:
+def tag(
+    spec: str,
+    name: str,
+    why: Annotated[str, typer.Option("--why", help="A reason, kept in the log of tags")] = "",
+    store: StoreOption = None,
+    json: JsonOption = False,
+) -> None:
     """Give a version a name: mathmill tag tiny.training_set@3 prod."""
     with _open(store) as opened:
         version = opened.resolve(spec)
         opened.tag(version.dataset, name, version.n, who="cli", why=why)
+        screen.facts({"tag": f"{version.dataset}@{name}", "version": version.spec}, json)
 
 
-def revert(spec: str, store: StoreOption = None) -> None:
+def revert(spec: str, store: StoreOption = None, json: JsonOption = False) -> None:
     """Publish a new version equal to an old one."""
     with _open(store) as opened:
-        version = opened.resolve(spec)
-        screen.note(f"published {opened.revert(version.dataset, version.n).spec}")
+        old = opened.resolve(spec)
+        new = opened.revert(old.dataset, old.n)
+        screen.facts({"reverted_to": old.spec, "head": new.spec}, json)
 
 
 def add_to(app: typer.Typer) -> None:

@@ -4,6 +4,7 @@ Everything on it is read from published versions and the ledger. Problem and rep
 """
 
 import os
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -17,12 +18,11 @@ from flows.config import RecipeConfig
 from flows.make import Line
 from flows.places import store_root
 from storage.schemas import Checkpoint, Difficulty, Evaluation, Mark, Verdict, from_table
-from storage.shards import lookup_many
+from storage.shards import shard_rows
 from storage.store import Store
 from storage.versions import Version
 
 _SHOWN_HITS = 20
-_SAMPLE_ROWS = 20_000
 
 
 def write_report(store: Store, config: RecipeConfig, lines: list[Line]) -> Path:
@@ -78,13 +78,14 @@ def _funnel_line(store: Store, line: Line) -> dict[str, Any]:
     """What became of the rows of one stage; `shares` are widths in percent of the rows that came in."""
     balance = line.version.balance
     counts = {"kept": balance.kept, "rejected": sum(balance.rejected.values()), "quarantined": balance.quarantined}
-    shards = lookup_many(store, [slot.shard_key for slot in store.slots(line.version)], complete_only=False)
+    with store.catalog.read() as connection:
+        seconds = sum(row.seconds for row in shard_rows(connection, [slot.shard_key for slot in store.slots(line.version)]))
     return {
         "version": line.version,
         "balance": balance,
         "counts": counts,
         "bars": _stack(counts),
-        "seconds": sum(shard.seconds for shard in shards.values()),
+        "seconds": seconds,
         "cached": line.cached,
         "jobs": line.jobs,
         "calls": line.calls,
@@ -144,29 +145,24 @@ def _marks(store: Store, version: Version) -> dict[str, Any]:
 
 
 def samples(store: Store, versions: Sequence[Version]) -> list[dict[str, Any]]:
-    """One reply of each verdict with its problem, from the run's first dataset of verdicts."""
+    """One reply of each verdict with its problem, from one part of the run's first verdicts: what belongs to a problem is in its part."""
     found = _of(versions, Verdict)
     if not found:
         return []
+    part = [next(slot.part for slot in store.slots(found[0]) if slot.n_rows)]
     parents = {version.row_type: version for version in (store.resolve(f"{name}@{n}") for name, n in found[0].inputs.values())}
-    verdicts = store.table(found[0]).slice(0, _SAMPLE_ROWS).to_pylist()
-    chosen = {row["verdict"]: row for row in reversed(verdicts)}
-    rollouts = _by_id(store, parents["Rollout"], [row["rollout_id"] for row in chosen.values()])
-    problems = _by_id(store, parents["Problem"], [row["problem_id"] for row in chosen.values()])
+    rollouts, problems = ({row["id"]: row for row in store.table(parents[t], parts=part).to_pylist()} for t in ("Rollout", "Problem"))
+    chosen = {row["verdict"]: row for row in reversed(store.table(found[0], parts=part).to_pylist())}
     return [
-        {"verdict": chosen[name], "rollout": rollouts[chosen[name]["rollout_id"]], "problem": problems[chosen[name]["problem_id"]]}
-        for name in ("correct", "wrong", "unknown")
-        if name in chosen
+        {"verdict": row, "rollout": rollouts[row["rollout_id"]], "problem": problems[row["problem_id"]]}
+        for row in (chosen.get(name) for name in ("correct", "wrong", "unknown"))
+        if row is not None
     ]
-
-
-def _by_id(store: Store, version: Version, ids: list[str]) -> dict[str, dict[str, Any]]:
-    return {row["id"]: row for row in store.table(version).filter(pc.field("id").isin(ids)).to_pylist()}
 
 
 def what_next(store: Store, config: RecipeConfig, lines: Sequence[Line]) -> list[tuple[str, str]]:
     """(command, what it shows): what a person may want to type after this run, with names and ids that exist."""
-    where = "" if store.root == store_root() else f" --store {store.root}"
+    where = "" if store.root == store_root() else f" --store {shlex.quote(str(store.root))}"
     versions = [line.version for line in lines]
     best = next((v for v in versions if v.row_type == "Example"), versions[-1])
     lost = next((v for v in versions if v.balance.quarantined), None) or next((v for v in versions if v.balance.rejected), None)
