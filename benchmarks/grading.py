@@ -234,6 +234,17 @@ def report_verdicts(name: str, forms: Iterable[tuple[str, str, str]], bad: str) 
     return false
 
 
+def report_beside(equal: list[tuple[str, str, str]], different: list[tuple[str, str, str]]) -> None:
+    """False verdicts of Math-Verify and of this grader on one sample; `unknown` is no verdict."""
+    theirs = math_verify_grade()
+    print("\nfalse verdicts on a sample      this grader   Math-Verify")
+    for name, rows, expected in (("equal forms", equal, True), ("different forms", different, False)):
+        bad = "wrong" if expected else "correct"
+        ours = sum(verify_answer(gold, given).verdict == bad for _, gold, given in rows)
+        beside = [(kind, gold, given) for kind, gold, given in rows if theirs(gold, given) is not expected]
+        print(f"  {name:16} {len(rows):8} {ours:12} {len(beside):13}   {dict(Counter(kind for kind, _, _ in beside))}")
+
+
 ADVERSARIAL = [
     "9^{9^{9^9}}", "10^6!", "(10^6)!", "{" * 10_000, "(" * 300 + "1" + ")" * 300, "x" * 10_000, "word " * 2_000, "1+" * 3_000 + "1",
     "\\{" + ",".join(map(str, range(1000))) + "\\}", "\\{" + ",".join(f"x^{i}" for i in range(1000)) + "\\}", "0." + "3" * 5_000,
@@ -269,6 +280,7 @@ def main() -> None:
         print(f"\n{title}: {len(rows)}")
         for kind, gold, given, judgement in rows:
             print(f"  {kind:16} {judgement.tier:10} {gold[:70]!r}  {given[:80]!r}")
+    report_beside(rng.sample(equal, min(options.math_verify, len(equal))), rng.sample(different, min(options.math_verify, len(different))))
     report_adversarial()
     report_speed(real, [(g, f) for _, g, f in equal + different], rng, options.math_verify)
 
