@@ -21,6 +21,8 @@ LAYOUT = 1
 BUSY_SECONDS = 60
 """How long SQLite waits for readers and checkpoints of other processes before it reports `database is locked`."""
 
+_URLS = "give sqlite:///FILE or postgresql://USER@HOST/DATABASE"
+
 metadata = sa.MetaData()
 
 
@@ -69,7 +71,7 @@ shard = _table(
     Column("content", Text, ForeignKey("object.content")),  # null: evicted by gc, the recipe is kept to say so
     Column("dropped", Text, ForeignKey("object.content")),  # null: no input row was dropped
     _int("n_rows"),
-    _text("balance"),  # JSON, see storage.shards.Balance
+    _text("balance"),  # JSON, see storage.balance
     _int("quarantined"),
     Column("complete", Boolean, nullable=False),
     _text("run_id"),
@@ -234,11 +236,17 @@ def _advice(message: str) -> str:
 
 
 def _engine(url: str, **options: Any) -> sa.Engine:
-    parsed = sa.make_url(url)
-    if parsed.drivername in ("postgresql", "postgres"):
-        return sa.create_engine(parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True, **options)
+    try:
+        parsed = sa.make_url(url)
+    except sa.exc.ArgumentError:
+        raise StoreError(f"no catalog URL {url!r}: {_URLS}") from None
+    if parsed.drivername in ("postgresql", "postgresql+psycopg", "postgres"):
+        try:
+            return sa.create_engine(parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True, **options)
+        except ModuleNotFoundError as error:
+            raise StoreError("a catalog on Postgres needs psycopg: pip install -e '.[scale]'") from error
     if parsed.drivername != "sqlite":
-        raise StoreError(f"no catalog of kind {parsed.drivername!r}: give sqlite:///FILE or postgresql://USER@HOST/DATABASE")
+        raise StoreError(f"no catalog of kind {parsed.drivername!r}: {_URLS}")
     engine = sa.create_engine(parsed, **options)
     sa.event.listen(engine, "connect", _prepare_sqlite)
     sa.event.listen(engine, "begin", _begin_sqlite)

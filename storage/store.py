@@ -158,7 +158,7 @@ class Store:
 
         `replace`: exactly these parts. `patch`: the head with these parts; with `scope` (`round=3/`) the parts below it are exactly these.
         `expect_head`: the version this was computed on top of, 0 for none. If the head already holds exactly these shards it is returned.
-        `buckets`: buckets a round, fixed by the first publication. `inputs`: role: (dataset, version).
+        `buckets`: buckets a round, fixed by the first publication. `inputs`: role: (dataset, version). `tags` are moved to it as well.
 
         Raises HeadMoved, CertificateError (rows to train on) or StoreError (missing shards, mixed schemas, another row class or bucket
         count).
@@ -284,8 +284,8 @@ class Store:
         return self.resolve(version) if isinstance(version, str) else version
 
     def _parts(self, version: Version, parts: Sequence[str] | None) -> list[Slot]:
-        slots = self.slots(version)
-        return slots if parts is None else [slot for slot in slots if slot.part in set(parts)]
+        slots, among = self.slots(version), set(parts or ())
+        return slots if parts is None else [slot for slot in slots if slot.part in among]
 
     # ---- comparing
 

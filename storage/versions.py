@@ -16,7 +16,6 @@ from sqlalchemy import Connection
 
 from storage import catalog as tables
 from storage.balance import Balance
-from storage.errors import HeadMoved as HeadMoved
 from storage.errors import StoreError
 from storage.ids import digest
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from making import commit
 
+from models.weights import folder_digest as engines_digest
 from storage.checkpoints import adopt, folder_digest
 from storage.errors import StoreError
 from storage.schemas import Checkpoint, to_table
@@ -46,6 +47,11 @@ def test_the_digest_depends_on_weights_and_names_but_not_on_the_trainers_files(t
     assert folder_digest(first) == digest != folder_digest(trained(tmp_path / "2", b"other weights"))
     (first / "tokenizer.json").rename(first / "tokenizer_config.json")
     assert folder_digest(first) != digest
+
+
+def test_engines_know_the_model_by_the_same_digest(tmp_path: Path) -> None:
+    folder = trained(tmp_path / "run")
+    assert folder_digest(folder) == engines_digest(folder)
 
 
 def test_the_same_model_is_kept_once_by_processes_at_once(tmp_path: Path) -> None:

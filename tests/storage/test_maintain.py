@@ -172,6 +172,8 @@ def test_a_catalog_that_is_none_is_refused(tmp_path: Path) -> None:
         Store.open(tmp_path)
     with pytest.raises(StoreError, match=r"no catalog of kind 'mysql': give sqlite:///FILE or postgresql://"):
         Store.open(tmp_path / "other", "mysql://there/db")
+    with pytest.raises(StoreError, match=r"no catalog URL 'catalog': give sqlite:///FILE"):
+        Store.open(tmp_path / "other", "catalog")
     with pytest.raises(StoreError, match=r"catalog postgresql.*://u:\*\*\*@127\.0\.0\.1:1/db: no connection to the server"):
         Store.open(tmp_path / "other", "postgresql://u:secret@127.0.0.1:1/db")
 
