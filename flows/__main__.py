@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -24,6 +25,13 @@ def check_checkout() -> None:
 def main() -> None:
     """Entry point of the console script."""
     check_checkout()
+    sys.exit(execute(sys.argv[1:]))
+
+
+def execute(arguments: Sequence[str]) -> int:
+    """Carry out one command line and return its exit code. Errors are lines on stderr, tracebacks only with MATHMILL_DEBUG."""
+    import duckdb
+    import sqlalchemy
     import typer
 
     from flows.cli import app
@@ -34,16 +42,16 @@ def main() -> None:
 
     wrong_usage: type[Exception] = typer.BadParameter.__bases__[0]  # click's UsageError, which newer typers carry under a name of their own
     try:
-        code = app(standalone_mode=False, prog_name="mathmill")
+        code = app(list(arguments), standalone_mode=False, prog_name="mathmill")
     except (UsageError, wrong_usage) as error:
-        sys.exit(_complain(getattr(error, "message", "") or str(error), 2))
-    except (StoreError, StageError, EngineError, ValueError, OSError) as error:
+        return _complain(getattr(error, "message", "") or str(error), 2)
+    except (StoreError, StageError, EngineError, ValueError, OSError, duckdb.Error, sqlalchemy.exc.DBAPIError) as error:
         if os.environ.get("MATHMILL_DEBUG"):
             raise
-        sys.exit(_complain(str(error), 1))
+        return _complain(str(error), 1)
     except (KeyboardInterrupt, typer.Abort):
-        sys.exit(_complain("interrupted; what was committed is kept, the same command goes on from there", 1))
-    sys.exit(code if isinstance(code, int) else 0)
+        return _complain("interrupted; what was committed is kept, the same command goes on from there", 1)
+    return code if isinstance(code, int) else 0
 
 
 def _complain(message: str, code: int) -> int:

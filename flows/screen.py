@@ -145,7 +145,8 @@ def _interval(row: Evaluation) -> str:
 
 def plan(lines: Sequence[PlanLine], as_json: bool) -> None:
     """A plan as a table."""
-    rows = [{k: "?" if v is None else v for k, v in dataclasses.asdict(line).items()} for line in lines]
+    unknown = None if as_json else "?"
+    rows = [{k: unknown if v is None else v for k, v in dataclasses.asdict(line).items()} for line in lines]
     show(rows, as_json, empty="the recipe has no stages")
 
 
