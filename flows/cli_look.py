@@ -1,6 +1,5 @@
 """Commands that look at a store: datasets, rows, reasons, differences, origins."""
 
-from dataclasses import asdict
 import dataclasses
 from pathlib import Path
 from typing import Annotated, Any
@@ -125,7 +124,7 @@ def export(
     from storage.export import export as export_version
 
     with _open(store) as opened:
-        screen.facts(asdict(export_version(opened, spec, folder, include_restricted)), json)
+        screen.facts(dataclasses.asdict(export_version(opened, spec, folder, include_restricted)), json)
 
 
 def sql(query: str, store: StoreOption = None, json: JsonOption = False) -> None:
@@ -160,7 +159,7 @@ def gc(
         if keep_last is not None:
             for name in opened.datasets():
                 opened.expire(name, keep_last)
-        screen.facts(asdict(opened.gc(cache_days=cache_days)), json)
+        screen.facts(dataclasses.asdict(opened.gc(cache_days=cache_days)), json)
 
 
 def tag(
