@@ -4,7 +4,6 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
@@ -96,17 +95,12 @@ class Session:
     def _backend(self, spec: EngineSpec) -> Backend:
         key = spec.model_dump_json()
         if key not in self._backends:
-            if spec.ref.startswith("vllm:"):
-                self._close(lambda name: '"ref":"vllm:' in name)
             self._backends[key] = open_backend(spec)
             loop.run(self._backends[key].check())
         return self._backends[key]
 
-    def _close(self, which: Any) -> None:
-        """One managed server at a time: the one that ran before is stopped, its GPU memory comes back by exit."""
-        for key in [k for k in self._backends if which(k)]:
-            loop.run(self._backends.pop(key).close())
-
     def close(self) -> None:
-        self._close(lambda key: True)
+        """Stop what was started: servers, connections, weights."""
+        while self._backends:
+            loop.run(self._backends.popitem()[1].close())
         self._engines.clear()
