@@ -76,7 +76,7 @@ _NAMED = {
     "∀": "forall",
     "∃": "exists",
 }
-_SYMBOLS = str.maketrans({char: f" {name} " for char, name in (_GREEK | _NAMED).items()})
+_SYMBOLS = _GREEK | _NAMED
 _DROPPED = frozenset(_LAYOUT.split()) | frozenset(_OPERATORS.split())
 _SAME = {"varepsilon": "epsilon", "vartheta": "theta", "varphi": "phi", "varnothing": "emptyset"}
 
@@ -85,16 +85,24 @@ _CARDINALS = """zero one two three four five six seven eight nine ten eleven twe
 NUMERALS = frozenset(_CARDINALS.split()) | frozenset("〇零一二三四五六七八九十百千万亿两")
 """Words that are numbers, besides the runs of digits."""
 
-_DIGIT, _LETTER, _CJK = 1, 2, 3
+_DIGIT, _LETTER, _CJK, _SYMBOL = 1, 2, 3, 4
 
 
 def fold(text: str) -> str:
-    """NFKC, lower case, symbols with a LaTeX name spelt out."""
-    return unicodedata.normalize("NFKC", text).lower().translate(_SYMBOLS)
+    """NFKC, each character in lower case where that is one character."""
+    return "".join(map(_lower, unicodedata.normalize("NFKC", text)))
+
+
+def _lower(char: str) -> str:
+    lower = char.lower()
+    return lower if len(lower) == 1 else char
 
 
 def _kind(char: str) -> int:
+    """Of a folded character: symbols and CJK characters are tokens by themselves, letters and digits form runs; 0 is no part of any."""
     point = ord(char)
+    if char in _SYMBOLS:
+        return _SYMBOL
     if 0x3040 <= point <= 0x30FF or 0x3400 <= point <= 0x4DBF or 0x4E00 <= point <= 0x9FFF or 0x20000 <= point <= 0x3FFFF or char == "〇":
         return _CJK
     category = unicodedata.category(char)
@@ -116,13 +124,13 @@ def words(text: str) -> list[str]:
     folded, found, start = fold(text), [], 0
     while start < len(folded):
         kind, stop = _kind(folded[start]), start + 1
-        while kind != _CJK and stop < len(folded) and _kind(folded[stop]) == kind:
+        while kind in (_LETTER, _DIGIT) and stop < len(folded) and _kind(folded[stop]) == kind:
             stop += 1
         word = folded[start:stop]
         if kind == _LETTER and start and folded[start - 1] == "\\":
             word = "" if word in _DROPPED else _SAME.get(word, word)
         if kind and word:
-            found.append(word)
+            found.append(_SYMBOLS[word] if kind == _SYMBOL else word)
         start = stop
     return found
 
@@ -230,22 +238,27 @@ def _ascii(texts: pa.Array, rows: Places) -> Tokens:
     return _tokens(codes, kinds, offsets - offsets[0], rows, codes == 1 if b"\\" in raw else None)
 
 
+_TOP = 1 << 17  # the code points below have table entries of their own; above there are ideographs, up to 2^18, and nothing
+
+
 @functools.cache
-def _kinds() -> npt.NDArray[np.uint8]:
-    """Kind by code point: below 2^17 one by one, then one entry for the ideographs up to 2^18 and one for the rest."""
-    table = [_kind(chr(point)) for point in range(1 << 17)]
-    return np.array([*table, _CJK, 0], dtype=np.uint8)
+def _tables() -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint8]]:
+    """(lower case, kind) by code point; the last two entries are for the ideographs and for the rest."""
+    lower = [_lower(chr(point)) for point in range(_TOP)]
+    kinds = [*map(_kind, lower), _CJK, 0]
+    return np.array([*map(ord, lower), 0, 0], dtype=np.uint32), np.array(kinds, dtype=np.uint8)
 
 
 def _unicode(texts: pa.Array, rows: Places) -> Tokens:
-    folded = [fold(text) for text in texts.to_pylist()]
+    folded = [unicodedata.normalize("NFKC", text) for text in texts.to_pylist()]
     offsets = np.zeros(len(folded) + 1, dtype=np.int64)
     np.cumsum([len(text) for text in folded], out=offsets[1:])
     codes = np.frombuffer("".join(folded).encode("utf-32-le", "surrogatepass"), np.uint32)
-    top = len(_kinds()) - 2
-    kinds = _kinds()[np.where(codes < top, codes, np.where(codes < 0x40000, top, top + 1))]
-    slashes = codes == ord("\\")
-    return _tokens(codes, kinds, offsets, rows, slashes if slashes.any() else None)
+    lower, kinds = _tables()
+    if codes.max(initial=0) < _TOP:
+        return _tokens(lower[codes], kinds[codes], offsets, rows, codes == ord("\\"))
+    entries = np.where(codes < _TOP, codes, np.where(codes < 0x40000, _TOP, _TOP + 1))
+    return _tokens(np.where(codes < _TOP, lower[entries], codes), kinds[entries], offsets, rows, codes == ord("\\"))
 
 
 def _tokens(
@@ -260,19 +273,20 @@ def _tokens(
     edges = np.ones(size + 1, dtype=np.bool_)
     np.not_equal(kinds[1:], kinds[:-1], out=edges[1:size])
     edges[offsets] = True
-    if kinds.dtype == np.uint8 and codes.dtype != np.uint8:
-        edges[:size] |= kinds == _CJK
+    if codes.dtype != np.uint8:
+        edges[:size] |= kinds >= _CJK
     cuts = np.flatnonzero(edges)
     sums = np.zeros(size + 1, dtype=np.uint64)
     np.cumsum(codes * powers_from(_BASE, size)[:size], out=sums[1:])
     runs = kinds[cuts[:-1]]
     is_token = runs > 0
     starts = cuts[:-1][is_token]
-    hashes = np.diff(sums[cuts])[is_token] * powers_from(inverse(_BASE), size)[starts]
-    hashes = _mix(hashes)
+    hashes = _mix(np.diff(sums[cuts])[is_token] * powers_from(inverse(_BASE), size)[starts])
     kind = runs[is_token]
+    if codes.dtype != np.uint8:
+        _name_symbols(hashes, np.flatnonzero(kind == _SYMBOL), codes, starts)
     numbers = (kind == _DIGIT) | _numerals(hashes)
-    words = ((np.diff(cuts)[is_token] > 1) | (kind == _CJK)) & ~numbers
+    words = ((np.diff(cuts)[is_token] > 1) | (kind >= _CJK)) & ~numbers
     if slashes is not None:
         hashes, keep = _macros(starts, hashes, slashes, offsets)
         starts, hashes, numbers, words = starts[keep], hashes[keep], numbers[keep], words[keep]
@@ -284,6 +298,18 @@ def _mix(hashes: Hashes) -> Hashes:
     hashes *= _MIX
     hashes ^= hashes >> np.uint64(29)
     return hashes
+
+
+@functools.cache
+def _symbol_table() -> tuple[npt.NDArray[np.uint32], Hashes]:
+    """(sorted code points of the symbols, the hash of each one's name)."""
+    points = sorted(map(ord, _SYMBOLS))
+    return np.array(points, dtype=np.uint32), np.array([hash_of(_SYMBOLS[chr(p)]) for p in points], dtype=np.uint64)
+
+
+def _name_symbols(hashes: Hashes, which: Places, codes: npt.NDArray[np.uint32], starts: Places) -> None:
+    points, names = _symbol_table()
+    hashes[which] = names[np.searchsorted(points, codes[starts[which]])]
 
 
 @functools.cache
