@@ -54,12 +54,12 @@ def shard_key(recipe: Mapping[str, Any]) -> str:
     return digest(recipe)
 
 
-def lookup_many(store: Store, keys: Sequence[str]) -> dict[str, Shard]:
-    """The shards among `keys` that need not be computed: complete, their objects on disk."""
+def lookup_many(store: Store, keys: Sequence[str], complete_only: bool = True) -> dict[str, Shard]:
+    """The shards among `keys` that need not be computed: complete, their objects on disk; without `complete_only`, the incomplete too."""
     found = {}
     with store.catalog.read() as connection:
         for row in shard_rows(connection, keys):
-            if row.content is not None and row.complete and on_disk(store, row):
+            if row.content is not None and (row.complete or not complete_only) and on_disk(store, row):
                 found[row.shard_key] = _shard(row)
     return found
 

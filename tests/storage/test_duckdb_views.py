@@ -58,6 +58,7 @@ def test_exported_model_calls_are_ledger_calls(local: Store) -> None:
     assert ask(local, "SELECT count(*) FROM ledger.calls") == [(2,)]
 
 
+@pytest.mark.slow
 def test_only_the_last_versions_and_the_tagged_ones_keep_a_view(local: Store) -> None:
     shards = [put(local, "p", {"a": f"{n}"}) for n in range(KEEP + 3)]
     for n, parts in enumerate(shards):
@@ -119,6 +120,7 @@ def publish_revisions(root: Path, revisions: int) -> None:
             store.publish("t.rows", parts)
 
 
+@pytest.mark.slow
 def test_a_reader_during_publishes_sees_whole_versions_that_never_go_back(local: Store) -> None:
     publish_revisions(local.root, 1)
     publisher = SPAWN.Process(target=publish_revisions, args=(local.root, 8))
