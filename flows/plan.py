@@ -39,6 +39,8 @@ class PlanLine:
 class _Counting:
     """A backend that is only asked for what the ledger lacks: it counts, and fails every question."""
 
+    seeded = False
+
     def __init__(self, who: Identity) -> None:
         self.identity = who
         self.missing = 0
