@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 
@@ -40,11 +41,14 @@ def execute(arguments: Sequence[str]) -> int:
     from storage.errors import StoreError
     from tasks.runner import StageError
 
-    wrong_usage: type[Exception] = typer.BadParameter.__bases__[0]  # click's UsageError, which newer typers carry under a name of their own
+    wrong_usage: Any = typer.BadParameter.__bases__[0]  # click's UsageError, which newer typers carry under a name of their own
     try:
         code = app(list(arguments), standalone_mode=False, prog_name="mathmill")
-    except (UsageError, wrong_usage) as error:
-        return _complain(getattr(error, "message", "") or str(error), 2)
+    except UsageError as error:
+        return _complain(str(error), 2)
+    except wrong_usage as error:
+        said, command = error.format_message(), error.ctx.command_path if error.ctx else "mathmill"
+        return _complain(said and f"{said} (see {command} --help)", 2)
     except (StoreError, StageError, EngineError, ValueError, OSError, duckdb.Error, sqlalchemy.exc.DBAPIError) as error:
         if os.environ.get("MATHMILL_DEBUG"):
             raise

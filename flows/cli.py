@@ -1,18 +1,20 @@
 """The commands of `mathmill`: what runs things stands here, what looks at things in `flows.cli_look`, services in `flows.cli_services`."""
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
 
 from flows import cli_look, cli_services, screen
-from flows.config import RecipeConfig, load_config, load_recipe, outline
+from flows.config import RecipeConfig, did_you_mean, load_config, load_recipe, outline
 from flows.graph import UsageError
 from flows.make import Line
 from flows.places import catalog_url, store_root
 from flows.report import metrics, what_next, write_report
 from flows.services import prefect_api
 from flows.session import Session
+from flows.sources import data_files
 from storage.store import Store
 from storage.views import refresh_views
 
@@ -97,6 +99,7 @@ def _quarantined(lines: list[Line]) -> int:
 
 
 def _inputs(recipe: str, given: list[str]) -> dict[str, str]:
+    """What `--input` gives, looked at before anything is started."""
     known = outline(recipe).inputs
     inputs = {}
     for text in given:
@@ -104,11 +107,13 @@ def _inputs(recipe: str, given: list[str]) -> dict[str, str]:
         if not equals or not value:
             raise UsageError(f"cannot read --input {text!r}: write NAME=FILE")
         if name not in known:
-            raise UsageError(f"recipe {recipe!r} has no input {name!r}: have {known}")
+            raise UsageError(f"recipe {recipe!r} has no input {name!r}: have {sorted(known)}{did_you_mean(name, known)}")
         inputs[name] = value
-    for name in known:
+    for name, kind in known.items():
         if name not in inputs:
-            raise UsageError(f"recipe {recipe!r} needs --input {name}=FILE")
+            raise UsageError(f"recipe {recipe!r} needs --input {name}={kind}")
+        if kind == "FILE":
+            data_files(Path(inputs[name]))
     return inputs
 
 
@@ -132,12 +137,10 @@ def plan(
     """Say what a run would reuse, recompute and ask, and why, before it does. Asks no model and writes nothing."""
     from flows.plan import plan_recipe
 
-    settings = load_config(recipe, config, set, name)
-    opened = Store.open(store_root(store), catalog_url())
-    try:
-        screen.plan(plan_recipe(Session(opened, settings), load_recipe(recipe), _inputs(recipe, input)), json)
-    finally:
-        opened.close()
+    settings, inputs = load_config(recipe, config, set, name), _inputs(recipe, input)
+    root = store_root(store)
+    with TemporaryDirectory() as scratch, Store.open(root if root.exists() else scratch, catalog_url()) as opened:
+        screen.plan(plan_recipe(Session(opened, settings), load_recipe(recipe), inputs), json)
 
 
 @app.command()

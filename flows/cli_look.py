@@ -1,6 +1,6 @@
 """Commands that look at a store: datasets, rows, reasons, differences, origins."""
 
-import dataclasses
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -47,7 +47,7 @@ def show(spec: str, store: StoreOption = None, json: JsonOption = False) -> None
                 "digest": version.digest,
                 "rows": version.n_rows,
                 "complete": version.complete,
-                "balance": dataclasses.asdict(version.balance),
+                "balance": asdict(version.balance),
                 "inputs": {role: f"{name}@{n}" for role, (name, n) in version.inputs.items()},
                 "tags": opened.refs(version.dataset),
                 "shards": version.n_shards,
@@ -124,7 +124,7 @@ def export(
     from storage.export import export as export_version
 
     with _open(store) as opened:
-        screen.facts(dataclasses.asdict(export_version(opened, spec, folder, include_restricted)), json)
+        screen.facts(asdict(export_version(opened, spec, folder, include_restricted)), json)
 
 
 def sql(query: str, store: StoreOption = None, json: JsonOption = False) -> None:
@@ -159,7 +159,7 @@ def gc(
         if keep_last is not None:
             for name in opened.datasets():
                 opened.expire(name, keep_last)
-        screen.facts(dataclasses.asdict(opened.gc(cache_days=cache_days)), json)
+        screen.facts(asdict(opened.gc(cache_days=cache_days)), json)
 
 
 def tag(

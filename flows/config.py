@@ -8,13 +8,15 @@ import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 
 import flows.recipes
 from flows.graph import Outline, Recipe, UsageError
-from models.refs import EngineSpec
+from models.refs import EngineSpec, model_folder
+from storage.errors import StoreError
+from storage.publish import check_new_name
 from tasks.stage import Runtime, StageConfig
 
 
@@ -132,7 +134,31 @@ def load_config(recipe: str, config_file: Path | None = None, sets: Sequence[str
     values: dict[str, Any] = {n: _validated(c.stage.config_type, n, tables.get(n, {})) for n, c in outline(recipe).calls.items()}
     values["engines"] = {role: _validated(EngineSpec, f"engines.{role}", table) for role, table in tables.get("engines", {}).items()}
     values["run"] = _validated(RunOptions, "run", tables.get("run", {}))
-    return RecipeConfig(recipe, name or recipe, form(**values))
+    config = RecipeConfig(recipe, name or recipe, form(**values))
+    _check_names(config)
+    _check_models(config)
+    return config
+
+
+def _check_names(config: RecipeConfig) -> None:
+    for stage in outline(config.recipe).calls:
+        try:
+            check_new_name(f"{config.name}.{stage}")
+        except (ValueError, StoreError) as error:
+            raise UsageError(f"--name {config.name}: {error}") from error
+
+
+def _check_models(config: RecipeConfig) -> None:
+    """A model that does not exist is told now, not when its stage's turn comes. Checkpoints are found when they are needed."""
+    for name, call in outline(config.recipe).calls.items():
+        for parameter in {*call.stage.engines, *call.stage.folders} - call.checkpoints.keys():
+            wanted = str(getattr(config.stage(name), parameter))
+            try:
+                spec = config.engines.get(wanted) or EngineSpec.parse(wanted, roles=sorted(config.engines))
+                if spec.parsed.asked.scheme in ("hf", "nano"):
+                    model_folder(spec)
+            except ValueError as error:
+                raise UsageError(f"[{name}] {parameter} = {wanted!r}: {error}") from error
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
@@ -143,9 +169,9 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UsageError(f"no config file {path}") from error
-    except tomllib.TOMLDecodeError as error:
+    except OSError as error:
+        raise UsageError(f"cannot read the config file {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not TOML: {error}") from error
 
 
@@ -181,7 +207,7 @@ def scalar(text: str) -> Any:
 
 def _validated(model: type[Any], section: str, table: Any) -> Any:
     if not isinstance(table, dict):
-        raise UsageError(f"[{section}] must be a table, got {table!r}")
+        raise UsageError(f"[{section}] must be a table, got {table!r}: set its fields, have {sorted(model.model_fields)}")
     try:
         return model.model_validate(table)
     except ValidationError as error:
@@ -192,6 +218,22 @@ def explained(model: type[BaseModel], section: str, error: Any) -> str:
     """One pydantic complaint as a sentence that names the key, the value and the choices."""
     where = ".".join(str(p) for p in error["loc"])
     if error["type"] == "extra_forbidden":
-        choices = sorted(model.model_fields)
-        return f"no field {where!r} in [{section}]: have {choices}{did_you_mean(where, choices)}"
+        choices = sorted(_model_at(model, error["loc"][:-1]).model_fields)
+        return f"no field {where!r} in [{section}]: have {choices}{did_you_mean(str(error['loc'][-1]), choices)}"
+    if error["type"] == "missing":
+        return f"[{section}] needs {where!r}"
     return f"[{section}] {where} = {error['input']!r:.120}: {error['msg'].removeprefix('Value error, ')}"
+
+
+def _model_at(model: type[BaseModel], path: Sequence[str | int]) -> type[BaseModel]:
+    """The model that the fields at `path` belong to; positions in lists are passed over."""
+    for name in path:
+        field = model.model_fields.get(str(name))
+        model = next(iter(_models_in(field.annotation)), model) if field else model
+    return model
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for argument in get_args(annotation) for model in _models_in(argument)]

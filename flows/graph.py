@@ -6,7 +6,7 @@ models and folders are given by name.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from storage.ids import check_dataset_name
 from storage.schemas import ROW_TYPES
@@ -135,7 +135,8 @@ class Outline:
     def __init__(self, recipe: str) -> None:
         self.recipe = recipe
         self.calls: dict[str, Call] = {}
-        self.inputs: list[str] = []
+        self.inputs: dict[str, Literal["FILE", "DATASET"]] = {}
+        """What `--input NAME=...` has to give."""
 
     def __call__(self, stage: Stage, *rows: Ref, name: str | None = None, protected: Ref | None = None, **named: Any) -> Ref:
         call = bind(stage, rows, name, protected, named)
@@ -145,9 +146,9 @@ class Outline:
         return Ref(f"{self.recipe}.{call.name}", stage.output)
 
     def input(self, name: str) -> InputFile:
-        self.inputs.append(name)
+        self.inputs[name] = "FILE"
         return InputFile(name)
 
     def dataset(self, name: str, row: type) -> Ref:
-        self.inputs.append(name)
+        self.inputs[name] = "DATASET"
         return Ref(name, row)

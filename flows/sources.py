@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.ipc as ipc
 import pyarrow.parquet as pq
 
+from flows.graph import UsageError
 from tasks.stage import Source
 
 _SUFFIXES = (".jsonl", ".json", ".parquet", ".arrow")
@@ -17,21 +18,22 @@ _SUFFIXES = (".jsonl", ".json", ".parquet", ".arrow")
 
 def open_source(path: Path) -> Source:
     """The records of a file, or of every data file below a folder (a Hugging Face `datasets` folder too), in the order of their names."""
-    files = _data_files(path)
+    files = data_files(path)
     return Source(tuple(files), _digest(path, files), lambda: _records(path, files))
 
 
-def _data_files(path: Path) -> list[Path]:
+def data_files(path: Path) -> list[Path]:
+    """The files that are read. Raises UsageError when there are none, or none of a kind that can be read."""
     if path.is_file():
         if path.suffix not in _SUFFIXES:
-            raise ValueError(f"cannot read {path}: give a file ending in {', '.join(_SUFFIXES)}, or a folder of such files")
+            raise UsageError(f"cannot read {path}: give a file ending in {', '.join(_SUFFIXES)}, or a folder of such files")
         return [path]
     if not path.is_dir():
-        raise FileNotFoundError(f"no input file {path}")
+        raise UsageError(f"no input file {path}: give a file ending in {', '.join(_SUFFIXES)}, or a folder of such files")
     skipped = {"dataset_info.json", "state.json", "dataset_dict.json", "version.json"}
     files = sorted(f for f in path.rglob("*") if f.suffix in _SUFFIXES and f.name not in skipped)
     if not files:
-        raise FileNotFoundError(f"no data file in {path}: looked for {', '.join(_SUFFIXES)}")
+        raise UsageError(f"no data file in {path}: looked for {', '.join(_SUFFIXES)}")
     return files
 
 

@@ -93,7 +93,7 @@ def _sizes(connection: Connection, contents: Sequence[str]) -> dict[str, int]:
 
 def publish_in(store: Store, connection: Connection, request: Request, shards: Mapping[str, str]) -> Version:
     """Publish inside a write transaction."""
-    _check_name(request.dataset)
+    check_new_name(request.dataset)
     want = wanted(store, connection, request, shards)
     return write_version(connection, request, want)
 
@@ -123,7 +123,8 @@ def write_version(connection: Connection, request: Request, want: dict[str, Slot
     return fetch(connection, request.dataset, n)
 
 
-def _check_name(dataset: str) -> None:
+def check_new_name(dataset: str) -> None:
+    """Whether a dataset can be published under this name. Raises ValueError or StoreError."""
     check_dataset_name(dataset)
     if dataset.partition(".")[0] in RESERVED and "." in dataset:
         raise StoreError(f"no dataset can be named {dataset!r}: {RESERVED} are schemas of their own in DuckDB; choose another --name")
