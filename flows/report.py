@@ -147,10 +147,10 @@ def _marks(store: Store, version: Version) -> dict[str, Any]:
 def samples(store: Store, versions: Sequence[Version]) -> list[dict[str, Any]]:
     """One reply of each verdict with its problem, from one part of the run's first verdicts: what belongs to a problem is in its part."""
     found = _of(versions, Verdict)
-    if not found:
+    parents = {v.row_type: v for v in (store.resolve(f"{name}@{n}") for name, n in found[0].inputs.values())} if found else {}
+    if not {"Rollout", "Problem"} <= parents.keys():
         return []
     part = [next(slot.part for slot in store.slots(found[0]) if slot.n_rows)]
-    parents = {version.row_type: version for version in (store.resolve(f"{name}@{n}") for name, n in found[0].inputs.values())}
     rollouts, problems = ({row["id"]: row for row in store.table(parents[t], parts=part).to_pylist()} for t in ("Rollout", "Problem"))
     chosen = {row["verdict"]: row for row in reversed(store.table(found[0], parts=part).to_pylist())}
     return [

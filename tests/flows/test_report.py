@@ -16,8 +16,11 @@ from flows.make import Line
 from flows.report import metrics, render, what_next, write_report
 from storage.balance import Balance
 from storage.ids import digest
-from storage.schemas import Checkpoint, Difficulty, Dropped, Evaluation, to_table
+from storage.objects import content_hash
+from storage.schemas import Checkpoint, Difficulty, Dropped, Evaluation, Example, Protected, to_table
 from storage.store import Store
+from storage.versions import digest_of_contents
+from tasks.certificate import certify
 from tests.fake_openai import FakeOpenAI
 from tests.flows.small import run_solve
 
@@ -140,6 +143,18 @@ def published(store: Store, name: str, row: type, rows: list, **meta) -> Line:
     store.commit(key=key, dataset=name, part="all", stage=name, recipe={}, balance=balance, run_id="r", seconds=1.0, **tables)
     version = store.publish(name, {"all": key}, meta={"stage": name.split(".")[-1], **meta}, run_id="r")
     return Line(name, version, 1, 0, 0)
+
+
+def test_a_training_set_is_shown_with_its_certificate(tmp_path):
+    examples = [Example("e1", "p1", "s1", "Tim has 5 apples and buys 7 more. How many has he?", "5 + 7 = \\boxed{12}")]
+    question = "A train leaves at noon and travels 60 km in each hour. How far is it after 3 hours and a half?"
+    table, protected = to_table(examples, Example), to_table([Protected("q1", "held", "1", question)], Protected)
+    certificate = certify(table, digest_of_contents({"all": content_hash(table)}), protected)
+    with Store.open(tmp_path / "store") as store:
+        line = published(store, "tiny.training_set", Example, examples, certificate=certificate)
+        text = re.sub(r"[\s|]+", " ", Tags(render(store, load_config("tiny"), [line])).text)
+    assert "1 rows checked in problem and completion: 0 hits" in text
+    assert "held (1 texts" in text and "verbatim" in text and certificate["index_digest"][:12] in text
 
 
 def evaluation(metric: str, value: float) -> Evaluation:
