@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from flows.graph import Call, InputFile, Ref, UsageError, bind
-from flows.publish import publish
+from flows.publish import publish, scope_of
 from flows.session import Session
 from flows.shard import Job, cached, jobs, run_job
 from flows.sources import open_source
@@ -71,6 +71,7 @@ class Make:
         self._inputs = inputs
         self._sources: dict[str, Source] = {}
         self._watcher = watcher
+        self._bases = {head.dataset: head for head in session.store.heads()}
         self.lines: list[Line] = []
 
     def input(self, name: str) -> InputFile:
@@ -91,7 +92,6 @@ class Make:
     def __call__(self, stage: Stage, *rows: Ref, name: str | None = None, protected: Ref | None = None, **named: Any) -> Ref:
         call = bind(stage, rows, name, protected, named)
         session, dataset = self._session, self._session.dataset(call)
-        base = session.store.head(dataset)
         todo = jobs(session, call)
         done = sum(1 for job in todo if cached(session, job) is not None)
         self._watcher.start(dataset, len(todo), done)
@@ -99,16 +99,24 @@ class Make:
             session.engines(call)  # an unreachable endpoint stops the run here, before any row is blamed
         results = self._map_jobs(call, todo, self._run_one(call))
         shards = {part: shard for job, found in zip(todo, results, strict=True) for part, shard in zip(job.keys, found, strict=True)}
-        version = publish(session, call, shards, base)
+        version = publish(session, call, shards, self._bases.get(dataset))
         line = Line(dataset, version, len(todo), done, session.paid(call))
         self.lines.append(line)
         self._watcher.finish(line)
-        return Ref.of(session.store, version)
+        return self._made(call, version, shards)
+
+    def _made(self, call: Call, version: Version, shards: dict[str, Shard]) -> Ref:
+        """What later stages read: parts that this run made, even where somebody else published others of the same name meanwhile."""
+        ref = Ref.of(self._session.store, version)
+        theirs = ref.parts if scope_of(self._session, call, shards) else {}
+        return replace(ref, contents={**theirs, **{part: shard.content for part, shard in shards.items()}})
 
     def finish(self) -> list[Line]:
-        """Move the tag `good` on every dataset of the run in one transaction: the run is whole."""
-        heads = {line.dataset: line.version.n for line in self.lines}
-        self._session.store.tag_all(heads, "good", who=self._session.run_id, why=f"run of {self._session.config.recipe} finished")
+        """Move the tag `good` on every dataset of the run in one transaction: the run is whole. Never backwards: a backfill that ran
+        beside this run, and finished first, has tagged versions that hold its parts and ours."""
+        store, run = self._session.store, self._session
+        heads = {line.dataset: max(line.version.n, store.refs(line.dataset).get("good", 0)) for line in self.lines}
+        store.tag_all(heads, "good", who=run.run_id, why=f"run of {run.config.recipe} finished")
         return self.lines
 
     def _run_one(self, call: Call) -> RunOne:

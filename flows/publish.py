@@ -1,5 +1,6 @@
 """Publish a dataset's shards as its next version: the last act of a stage, and the only one that anybody can see."""
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from flows.graph import Call
@@ -20,11 +21,18 @@ def importing(call: Call) -> bool:
     return bool(call.stage.sources) or not call.inputs
 
 
-def publish(session: Session, call: Call, shards: dict[str, Shard], base: Version | None) -> Version:
-    """The version that holds `shards`; the head again where nothing changed. `base` is the head that was there before the stage ran."""
-    scope = f"round={session.round_}/" if importing(call) else session.scope
+def scope_of(session: Session, call: Call, shards: Iterable[str]) -> str | None:
+    """Prefix of the parts that this run answers for in the call's dataset; None for all of them."""
     if ALL in shards:
-        scope = None
+        return None
+    return f"round={session.round_}/" if importing(call) else session.scope
+
+
+def publish(session: Session, call: Call, shards: dict[str, Shard], base: Version | None) -> Version:
+    """The version that holds `shards`; the head again where nothing changed. `base` is the head that was there when the run began:
+    a backfill that was published since would else be replaced by a run that never read it.
+    """
+    scope = scope_of(session, call, shards)
     shards = {part: shard for part, shard in shards.items() if part.startswith(scope or "")}
     kind: Kind = "patch" if scope else "replace"
     try:
