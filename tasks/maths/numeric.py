@@ -222,15 +222,23 @@ def _proportional_precisely(a: Expression, b: Expression) -> bool | None:
 
 def variables(node: Node) -> set[str]:
     """The names in an expression that are no constants."""
-    names: set[str] = set()
+    return {name for kind, name in _leaves(node) if kind == "v"} - {"pi", "e", "i"}
+
+
+def functions(node: Node) -> set[str]:
+    """The names of the functions in an expression."""
+    return {name for kind, name in _leaves(node) if kind == "f"}
+
+
+def _leaves(node: Node) -> set[tuple[str, str]]:
+    found: set[tuple[str, str]] = set()
     waiting = [node]
     while waiting:
         current = waiting.pop()
-        if current[0] == "v":
-            names.add(current[1])
-        else:
-            waiting += [part for part in current[1:] if type(part) is tuple]
-    return names - {"pi", "e", "i"}
+        if current[0] in ("v", "f"):
+            found.add((current[0], current[1]))
+        waiting += [part for part in current[1:] if type(part) is tuple]
+    return found
 
 
 def differ_at_a_zero(a: Expression, b: Expression) -> bool:

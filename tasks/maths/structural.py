@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from tasks.maths.exact import Plain
-from tasks.maths.numeric import Expression, differ_at_a_zero, proportional, same, trivial, variables
+from tasks.maths.numeric import Expression, differ_at_a_zero, functions, proportional, same, trivial, variables
 from tasks.maths.shapes import Shape, as_equation, shape_of
 
 MAX_MATCHED = 24
@@ -191,6 +191,8 @@ def _values(a: Shape, b: Shape) -> Outcome:
         return Undecided(f"units differ: {a.mark!r} and {b.mark!r}")
     if _may_be_unit(a, b) or _may_be_unit(b, a):
         return Undecided("a letter that may be a unit")
+    if "log" in functions(a.value.node) ^ functions(b.value.node):
+        return Undecided("a logarithm without its base")
     return _renamed_variables(variables(a.value.node), variables(b.value.node))
 
 
