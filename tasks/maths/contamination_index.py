@@ -20,8 +20,8 @@ from rapidfuzz.distance import LCSseq
 from rapidfuzz.process import cpdist
 
 from storage.ids import digest
-from tasks.maths.ngrams import Postings, owners, prefix_sums, spans, windows
-from tasks.maths.normalise import Hashes, Places, Tokens, tokenise
+from tasks.maths.ngrams import Hashes, HashSet, Places, Postings, owners, prefix_sums, ranges, spans, windows
+from tasks.maths.tokens import Tokens, tokenise
 
 Denominator = Literal["protected", "min", "max"]
 RULES = ("exact", "embedded", "ngram_lcs")
@@ -237,15 +237,9 @@ def _one_batch(texts: pa.ChunkedArray) -> Tokens:
     np.cumsum(counts, out=bounds[1:])
     hashes, numbers, words = (np.zeros(bounds[-1], kind) for kind in (np.uint64, np.bool_, np.bool_))
     for part in parts:
-        to = _ranges(bounds[part.rows], np.diff(part.bounds))
+        to = ranges(bounds[part.rows], np.diff(part.bounds))
         hashes[to], numbers[to], words[to] = part.hashes, part.numbers, part.words
     return Tokens(hashes, numbers, words, bounds, np.arange(len(texts)))
-
-
-def _ranges(starts: Places, counts: Places) -> Places:
-    """starts[0], starts[0] + 1, .. (counts[0] of them), starts[1], .."""
-    ends = np.cumsum(counts)
-    return np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - counts - starts, counts)
 
 
 def _grouped(keys: Places, low: Places, high: Places) -> tuple[Places, tuple[Places, Places]]:
@@ -264,25 +258,20 @@ class _Spelling:
     _OTHER, _NUMBER = 0, 1
 
     def __init__(self, tokens: Tokens) -> None:
-        self._known = np.unique(tokens.hashes)
-        if len(self._known) > 0x10F000:
-            raise ValueError(f"{len(self._known)} different protected tokens: at most {0x10F000} can be indexed at once; split the sets")
+        self._known = HashSet(tokens.hashes)
+        if len(self._known.keys) > 0x10F000:
+            raise ValueError(f"{len(self._known.keys)} different protected tokens: one index takes {0x10F000}; split the sets")
 
     def texts(self, tokens: Tokens, which: Places, masked: bool = False) -> list[str]:
         """The texts numbered `which`, all numbers alike if `masked`."""
         counts = tokens.bounds[which + 1] - tokens.bounds[which]
-        chosen = _ranges(tokens.bounds[which], counts)
-        code = self._codes(tokens.hashes[chosen])
+        chosen = ranges(tokens.bounds[which], counts)
+        code = np.full(len(chosen), self._OTHER)
+        found, number = self._known.find(tokens.hashes[chosen])
+        code[found] = number + 2
         if masked:
             code[tokens.numbers[chosen]] = self._NUMBER
         code += (code >= 0xD800) * 0x800  # no character is a surrogate
         whole = code.astype(np.uint32).tobytes().decode("utf-32-le")
         ends = np.cumsum(counts)
         return [whole[a:b] for a, b in zip((ends - counts).tolist(), ends.tolist(), strict=True)]
-
-    def _codes(self, hashes: Hashes) -> Places:
-        if not len(self._known):
-            return np.zeros(len(hashes), np.int64)
-        place = np.searchsorted(self._known, hashes)
-        place[place == len(self._known)] = 0
-        return np.where(self._known[place] == hashes, place + 2, self._OTHER)

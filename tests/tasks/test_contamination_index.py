@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.maths.contamination_index import RULES, Index, Rule
-from tasks.maths.normalise import hash_of, tokenise, words
+from tasks.maths.normalise import words
+from tasks.maths.tokens import hash_of, tokenise
 
 STRICT = Rule(
     ngram=5, mask_from=None, lcs_ratio=0.6, masked_ratio=1, near=False, denominator="protected", exact=False, embedded=0
