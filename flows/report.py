@@ -18,7 +18,7 @@ from flows.config import RecipeConfig
 from flows.make import Line
 from flows.places import store_root
 from storage.schemas import Checkpoint, Difficulty, Evaluation, Mark, Verdict, from_table
-from storage.shards import shard_rows
+from storage.shards import lookup_many
 from storage.store import Store
 from storage.versions import Version
 
@@ -78,14 +78,13 @@ def _funnel_line(store: Store, line: Line) -> dict[str, Any]:
     """What became of the rows of one stage; `shares` are widths in percent of the rows that came in."""
     balance = line.version.balance
     counts = {"kept": balance.kept, "rejected": sum(balance.rejected.values()), "quarantined": balance.quarantined}
-    with store.catalog.read() as connection:
-        seconds = sum(row.seconds for row in shard_rows(connection, [slot.shard_key for slot in store.slots(line.version)]))
+    shards = lookup_many(store, [slot.shard_key for slot in store.slots(line.version)], complete_only=False)
     return {
         "version": line.version,
         "balance": balance,
         "counts": counts,
         "bars": _stack(counts),
-        "seconds": seconds,
+        "seconds": sum(shard.seconds for shard in shards.values()),
         "cached": line.cached,
         "jobs": line.jobs,
         "calls": line.calls,
