@@ -51,7 +51,6 @@ def facts(store: Store, config: RecipeConfig, lines: Sequence[Line]) -> dict[str
         "store": str(store.root),
         "when": datetime.fromtimestamp(max(v.created_at for v in versions), UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "run_ids": sorted({v.run_id for v in versions}),
-        "engines": {role: spec.ref for role, spec in config.engines.items()},
         "funnel": [_funnel_line(store, line) for line in lines],
         "quarantined": sum(v.balance.quarantined for v in versions),
         "costs": _costs(store, lines),
@@ -84,11 +83,18 @@ def _funnel_line(store: Store, line: Line) -> dict[str, Any]:
         "balance": balance,
         "counts": counts,
         "bars": _stack(counts),
+        "failures": _failures(store, line.version) if balance.quarantined else [],
         "seconds": sum(shard.seconds for shard in shards.values()),
         "cached": line.cached,
         "jobs": line.jobs,
         "calls": line.calls,
     }
+
+
+def _failures(store: Store, version: Version) -> list[tuple[str, int]]:
+    """(what failed, rows) of the rows in quarantine."""
+    dropped = store.dropped_table(version).select(["fate", "reason", "detail"]).to_pylist()
+    return Counter(f"{row['reason']}: {row['detail']:.120}" for row in dropped if row["fate"] == "quarantined").most_common(3)
 
 
 def _stack(counts: dict[str, int]) -> list[tuple[str, float, float]]:

@@ -21,7 +21,7 @@ from storage.schemas import Checkpoint, Difficulty, Dropped, Evaluation, Example
 from storage.store import Store
 from storage.versions import digest_of_contents
 from tasks.certificate import certify
-from tests.fake_openai import FakeOpenAI
+from tests.fake_openai import FakeOpenAI, Fault
 from tests.flows.small import run_solve
 
 HOSTILE = (
@@ -56,12 +56,14 @@ def listener():
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory, listener):
-    """The report of a real run of three problems, one hostile, one without a reference answer."""
+    """The report of a real run of four problems: one hostile, one without a reference answer, one that the server refuses."""
     folder = tmp_path_factory.mktemp("report")
     text = HOSTILE.replace("ADDRESS", listener[0])
     problems = [{"id": "a", "problem": text, "answer": "5"}, {"id": "b", "problem": "Is it?"}, {"id": "c", "problem": "1?", "answer": "2"}]
+    problems.append({"id": "d", "problem": "This one fails.", "answer": "0"})
     with FakeOpenAI() as server, Store.open(folder / "store") as store:
         server.rules.replies = {"2 + 3": text + " \\boxed{5}"}
+        server.rules.faults = [Fault("400", contains="This one fails")]
         config, lines = run_solve(store, folder, problems, server)
         path = write_report(store, config, lines)
         commands = what_next(store, config, lines)
@@ -94,8 +96,8 @@ def test_hostile_texts_are_shown_letter_by_letter_and_make_no_element(page):
 
 def test_the_page_shows_every_stage_with_its_counts_reasons_and_calls(page):
     text = re.sub(r"[\s|]+", " ", Tags(page[0].read_text(encoding="utf-8")).text)
-    assert "solve.import_problems@1 3 3 0 0 3" in text
-    assert "solve.solve@1 3 3 0 0 6" in text
+    assert "solve.import_problems@1 4 4 0 0 4" in text
+    assert "solve.solve@1 4 3 0 1 6" in text and re.search(r"1 in quarantine: .*400", text)
     assert "solve.verify@1 no reference answer: 2 6 4 2 0 4" in text
     assert "6 model calls in this run" in text
 
@@ -105,8 +107,8 @@ def test_what_to_type_next_names_things_that_exist(page):
     trace = next(command for command, _ in commands if command.startswith("mathmill trace"))
     with Store.open(path.parent) as store:
         assert trace.split()[2] in store.table("solve.verify").column("id").to_pylist()
-    assert all(f"--store {path.parent}" in command for command, _ in commands)
-    assert [c for c, _ in commands if c.startswith("mathmill rejected solve.verify ")]
+    assert [c for c, _ in commands if f"--store {path.parent}" not in c] == ["mathmill run solve ..."]
+    assert [c for c, _ in commands if c.startswith("mathmill rejected solve.solve ")]
 
 
 def chromium(page: Path, folder: Path, *options: str) -> str:
