@@ -2,9 +2,9 @@
 
     python benchmarks/grading.py [--data ../shared/data] [--per-set 150] [--seed 0]
 
-Speeds are CPU time of this process (`time.process_time`): with all caches empty, with the forms of single answers cached (as in a run, where
-references and answers come back), and with whole comparisons cached. The answers are those of the 17 benchmark files; what is done to them
-is below, seeded. Nothing of the data is written anywhere.
+Speeds are CPU time of this process (`time.process_time`): with all caches empty, with the forms of single answers cached (as in a run,
+where references and answers come back), and with whole comparisons cached. The answers are those of the 17 benchmark files; what is done
+to them is below, seeded. Nothing of the data is written anywhere.
 """
 
 import argparse
@@ -211,7 +211,7 @@ def report_labels(data: Path) -> list[Pair]:
             agreed += 1
         else:
             shown.append(f"    gold {gold!r}, given {given!r}: {judgement.verdict} ({judgement.why}), published {label}")
-    print(f"\nGSM8K model solutions: {len(items)} of {problems} problems, agreement {agreed / len(items):.4%}; disagreements:")
+    print(f"\nGSM8K model solutions: {len(items)} replies to {problems} problems, agreement {agreed / len(items):.4%}; disagreements:")
     print("\n".join(shown) or "    none")
     return [(gold, given) for gold, given, _, _ in items if given]
 
