@@ -1,6 +1,6 @@
 r"""Answers with a shape: tuples, intervals, sets, lists, matrices, equations, inequalities, words, read into one tree.
 
-The leaves are expressions. Where every leaf has an exact image in GF(P) (`numeric`), a shape has a hashable `key`, so that two shapes are
+The leaves are expressions. Where every leaf has an exact image in GF(P) (`field`), a shape has a hashable `key`, so that two shapes are
 compared by one comparison. `structural` compares the others part by part.
 """
 
@@ -25,7 +25,7 @@ class Shape:
     """kind: value | list | tuple | set | union | matrix | ratio | relation | words | opaque.
 
     `parts` are the elements (rows of a matrix, sides of a relation). `mark` is what else must agree: the brackets of a tuple or interval,
-    a relation sign, the words, the unit of a value; for opaque the reason. An inequality in one variable is the interval it describes.
+    a relation sign, the words, the unit of a value, `loose` for a list without order; for opaque the reason. An inequality in one variable is the interval it describes.
     """
 
     kind: str
@@ -47,7 +47,7 @@ _SIGNS = {"\\le": "<=", "\\ge": ">=", "\\neq": "!="}
 _FLIPPED = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
 _BUILDER = re.compile(rf"\\\{{ ?({_NAME})(?: ?\\in ?(?:\\mathbb ?\{{? ?R ?\}}?|R))? ?(?:\||\\mid(?![a-z])|:) ?(.*)\\\}}")
 _MATRIX = re.compile(r"[\[(]? ?\\begin ?\{([pbBvV]?matrix|array)\}(?: ?\{[lcr| ]*\})?(.*)\\end ?\{\1\} ?[\])]?", re.DOTALL)
-_TEXT_UNIT = re.compile(r"(?: ?\\text ?\{([^{}]*)\}(?:\^(?:\{-?[1-3]\}|[23]))?[ ./]*)+$")
+_TEXT_UNIT = re.compile(r" ?(?:\\text ?\{([^{}]*)\}(?:\^(?:\{-?[1-3]\}|[23]))?[ ./]*)+$")
 _BARE_UNIT = re.compile(r"(?: [A-Za-z]{2,}\.?)+$")
 _LETTERS = re.compile(r"[A-Za-z]{3,}|[\u3400-\u9fff]")
 _STRUCTURE = re.compile(r"[()\[\]{},;]")

@@ -17,6 +17,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from tasks.maths import math_verify_worker
+
 WORKERS = max(1, min(4, os.cpu_count() or 1))
 _START_S = 120.0
 _GRACE_S = 1.0
@@ -32,12 +34,15 @@ class _Worker:
     """A worker process and its two pipes. Used by one thread at a time."""
 
     def __init__(self) -> None:
-        command = [sys.executable, "-m", "tasks.maths.math_verify_worker"]
+        command = [sys.executable, "-m", math_verify_worker.__name__]
         self.process = subprocess.Popen(
             command, cwd=_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
         )
-        if self._hear(_START_S) != "ready":
-            raise WorkerDied("no start")
+        try:
+            self._hear(_START_S)  # "ready"
+        except BaseException:
+            self.end()
+            raise
 
     def ask(self, gold: str, given: str, limit_s: float) -> bool | None:
         assert self.process.stdin is not None
@@ -54,7 +59,6 @@ class _Worker:
         ready, _, _ = select.select([self.process.stdout], [], [], within_s)
         line = self.process.stdout.readline() if ready else b""
         if not line:
-            self.end()
             raise WorkerDied(f"worker {self.process.pid} gave no answer")
         return json.loads(line)
 
@@ -83,9 +87,11 @@ class _Pool:
                 worker = _Worker()
                 self.workers.add(worker)
             return worker.ask(gold, given, limit_s)
-        except WorkerDied:
-            self.workers.discard(worker)
-            worker = None
+        except BaseException:  # an interrupted question leaves its answer in the pipe, where the next one would read it
+            if worker is not None:
+                worker.end()
+                self.workers.discard(worker)
+                worker = None
             raise
         finally:
             self.slots.put(worker)

@@ -71,6 +71,20 @@ def test_a_killed_worker_is_replaced_and_the_pair_still_judged():
     assert equal_by_math_verify("x+y", "y+x", 30) is True
 
 
+def test_an_interrupted_question_leaves_no_answer_for_the_next():
+    def interrupt(*_):
+        raise InterruptedError("enough")
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    try:
+        with pytest.raises(InterruptedError):
+            equal_by_math_verify(r"\sum_{k=1}^{10^9} \frac{1}{k!}", "2", 20)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert equal_by_math_verify(r"\frac{2}{4}", r"\frac{1}{2}", 30) is True
+
+
 @pytest.mark.slow
 def test_a_worker_killed_while_it_works_costs_a_retry_not_the_verdict():
     verdicts = []
