@@ -25,7 +25,8 @@ class Shape:
     """kind: value | list | tuple | set | union | matrix | ratio | relation | words | opaque.
 
     `parts` are the elements (rows of a matrix, sides of a relation). `mark` is what else must agree: the brackets of a tuple or interval,
-    a relation sign, the words, the unit of a value, `loose` for a list without order; for opaque the reason. An inequality in one variable is the interval it describes.
+    a relation sign, the words, the unit of a value, `loose` for a list without order; for opaque the reason. An inequality in one variable
+    is the interval it describes.
     """
 
     kind: str
