@@ -1,5 +1,6 @@
 """Publish a dataset's shards as its next version: the last act of a stage, and the only one that anybody can see."""
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any, Literal
 
@@ -32,14 +33,20 @@ def publish(session: Session, call: Call, shards: dict[str, Shard], base: Versio
     """The version that holds `shards`; the head again where nothing changed. `base` is the head that was there when the run began:
     a backfill that was published since would else be replaced by a run that never read it.
     """
-    scope = scope_of(session, call, shards)
+    scope, buckets = scope_of(session, call, shards), _buckets(shards)
     shards = {part: shard for part, shard in shards.items() if part.startswith(scope or "")}
     kind: Kind = "patch" if scope else "replace"
+    expected = (base.n if base else 0) if kind == "replace" else None
     try:
-        return _publish(session, call, shards, kind, scope, expect_head=(base.n if base else 0) if kind == "replace" else None)
+        return _publish(session, call, shards, kind, scope, expected, buckets)
     except HeadMoved:
         # A backfill published meanwhile. Its parts are newer than what this run read: keep them, put only ours on top.
-        return _publish(session, call, _not_overtaken(session, call, shards, base), "patch", None, expect_head=None)
+        return _publish(session, call, _not_overtaken(session, call, shards, base), "patch", None, None, buckets)
+
+
+def _buckets(shards: Iterable[str]) -> int:
+    """Parts a round, as every round of a stage's shards has them."""
+    return max(Counter(part.split("/")[0] for part in shards).values(), default=1)
 
 
 def _not_overtaken(session: Session, call: Call, shards: dict[str, Shard], base: Version | None) -> dict[str, Shard]:
@@ -50,7 +57,9 @@ def _not_overtaken(session: Session, call: Call, shards: dict[str, Shard], base:
     return {part: shard for part, shard in shards.items() if now.get(part) in (None, before.get(part), shard.key)}
 
 
-def _publish(session: Session, call: Call, shards: dict[str, Shard], kind: Kind, scope: str | None, expect_head: int | None) -> Version:
+def _publish(
+    session: Session, call: Call, shards: dict[str, Shard], kind: Kind, scope: str | None, expect_head: int | None, buckets: int
+) -> Version:
     keys = {part: shard.key for part, shard in shards.items()}
     dataset = session.dataset(call)
     meta = {"stage": call.stage.name, "recipe": session.config.recipe, "config": session.config.stage(call.name).identity()}
@@ -62,7 +71,7 @@ def _publish(session: Session, call: Call, shards: dict[str, Shard], kind: Kind,
         kind=kind,
         scope=scope,
         expect_head=expect_head,
-        buckets=max(len([k for k in keys if k.split("/")[0] == next(iter(keys)).split("/")[0]]), 1),
+        buckets=buckets,
         inputs={role: (ref.dataset, ref.version.n) for role, ref in call.inputs.items() if ref.version},
         meta=meta,
         run_id=session.run_id,

@@ -74,15 +74,24 @@ def _json_object(file: Path, number: int, line: bytes) -> Any:
 
 
 def _arrow_rows(file: Path) -> Iterator[dict[str, Any]]:
-    if file.suffix == ".parquet":
-        for batch in pq.ParquetFile(file).iter_batches(batch_size=4096):
+    try:
+        for batch in _parquet_batches(file) if file.suffix == ".parquet" else _arrow_batches(file):
             yield from batch.to_pylist()
-        return
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"cannot read {file}: {error}") from error
+
+
+def _parquet_batches(file: Path) -> Iterator[pa.RecordBatch]:
+    yield from pq.ParquetFile(file).iter_batches(batch_size=4096)
+
+
+def _arrow_batches(file: Path) -> Iterator[pa.RecordBatch]:
+    """Of the stream format, which `datasets` writes, or of the file format."""
     with pa.memory_map(str(file)) as mapped:
         try:
-            reader: Any = ipc.open_stream(mapped)
+            stream = ipc.open_stream(mapped)
         except pa.ArrowInvalid:
-            reader = ipc.open_file(mapped)
-            reader = (reader.get_batch(i) for i in range(reader.num_record_batches))
-        for batch in reader:
-            yield from batch.to_pylist()
+            opened = ipc.open_file(mapped)
+            yield from (opened.get_batch(i) for i in range(opened.num_record_batches))
+        else:
+            yield from stream
