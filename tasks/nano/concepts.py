@@ -14,7 +14,7 @@ from typing import Literal
 Kind = Literal["count", "length", "area", "number", "chance"]
 """What a number measures: things, cm, square cm, nothing, or a probability (which ends a problem)."""
 
-LIMIT = 150
+LIMIT = 100
 """No line has a result above this: a small model cannot learn larger arithmetic in minutes."""
 
 
@@ -178,17 +178,14 @@ _ALL = [
         "gain",
         {
             "count": (
-                "{name} gets {a} more {item}.",
-                "Then {name} finds {a} {item}.",
-                "{other} has {a} more {item} than that; take the number of {other}.",
-                "That is {a} fewer than {other} has; take the number of {other}.",
+                "{name} gets {a} more {item}.", "{other} brings {a} new {item}.", "{other} has {a} more {item} than that.",
+                "That is {a} {item} fewer than {other} has.",
             ),
             "length": (
-                "A piece of {a} cm is joined to it.",
-                "It grows by {a} cm.",
-                "It is {a} cm shorter than another one; take the other one.",
+                "{name} joins {a} cm of {item} to it.", "The {item} of {other} is {a} cm longer.",
+                "It is {a} cm shorter than the {item} of {other}.",
             ),
-            "number": ("Add {a}.", "Increase it by {a}.", "It is {a} less than a second number; take the second number."),
+            "number": ("{name} adds {a}.", "{other} has a number {a} larger.", "It is {a} less than what {other} has."),
         },
         (_DIGITS,),
         _gain,
@@ -198,17 +195,14 @@ _ALL = [
         "loss",
         {
             "count": (
-                "{name} gives {a} {item} to {other}.",
-                "Then {a} {item} get lost.",
-                "{other} has {a} fewer {item} than that; take the number of {other}.",
-                "That is {a} more than {other} has; take the number of {other}.",
+                "{name} gives {a} {item} to {other}.", "{other} loses {a} of the {item}.", "{other} has {a} fewer {item} than that.",
+                "That is {a} {item} more than {other} has.",
             ),
             "length": (
-                "A piece of {a} cm is cut off.",
-                "It shrinks by {a} cm.",
-                "It is {a} cm longer than another one; take the other one.",
+                "{name} cuts {a} cm off the {item}.", "The {item} of {other} is {a} cm shorter.",
+                "It is {a} cm longer than the {item} of {other}.",
             ),
-            "number": ("Subtract {a}.", "Decrease it by {a}.", "It is {a} more than a second number; take the second number."),
+            "number": ("{name} subtracts {a}.", "{other} has a number {a} smaller.", "It is {a} more than what {other} has."),
         },
         (_DIGITS,),
         _loss,
@@ -218,17 +212,12 @@ _ALL = [
         "times",
         {
             "count": (
-                "{other} has {a} times as many {item}; take the number of {other}.",
-                "The number of {item} grows to {a} times as many.",
-                "In each of {a} rooms there are that many {item}; count them all.",
+                "{other} has {a} times as many {item}.", "{name} fills {a} bags with as many {item} each.",
+                "As many {item} go to each of {a} friends of {name}: count all.",
             ),
-            "length": ("{a} such pieces are laid in a row.", "It is stretched to {a} times its length."),
-            "area": ("{a} such tiles cover a wall; take the wall.", "It is enlarged to {a} times its area."),
-            "number": (
-                "Multiply by {a}.",
-                "Take {a} times as much.",
-                "It is one of {a} equal parts of a second number; take the second number.",
-            ),
+            "length": ("{name} lays {a} such pieces of {item} in a row.", "The {item} of {other} is {a} times as long."),
+            "area": ("{name} paints {a} such {item} fields.", "{other} has {a} times this area."),
+            "number": ("{name} multiplies by {a}.", "{other} has {a} times that.", "It is one of {a} equal parts of what {other} has."),
         },
         (_DIGITS,),
         _times,
@@ -238,13 +227,12 @@ _ALL = [
         "share",
         {
             "count": (
-                "{a} friends share the {item} equally; take one share.",
-                "They are packed into {a} equal boxes; take one box.",
-                "That is {a} times as many as {other} has; take the number of {other}.",
+                "{a} friends of {name} share the {item} equally: one share.", "{name} packs the {item} into {a} equal boxes: one box.",
+                "That is {a} times the {item} of {other}.",
             ),
-            "length": ("It is cut into {a} equal pieces; take one piece.", "It is {a} times as long as another one; take the other one."),
-            "area": ("It is cut into {a} equal parts; take one part.", "It is {a} times as large as another one; take the other one."),
-            "number": ("Divide by {a}.", "Take one of {a} equal parts.", "It is {a} times a second number; take the second number."),
+            "length": ("{name} cuts the {item} into {a} equal pieces: one piece.", "It is {a} times the {item} of {other}."),
+            "area": ("{name} cuts it into {a} equal {item} fields: one field.", "It is {a} times the area that {other} has."),
+            "number": ("{name} divides by {a}.", "{other} takes one of {a} equal parts.", "It is {a} times what {other} has."),
         },
         (_DIGITS,),
         _share,
@@ -254,12 +242,13 @@ _ALL = [
         "percent",
         {
             "count": (
-                "{name} sells {a} % of the {item}.",
-                "Then {a} % of the {item} break.",
-                "All but {a} % of the {item} are kept.",
+                "{name} sells {a} % of the {item}.", "{other} breaks {a} % of the {item}.", "{name} keeps all but {a} % of the {item}.",
             ),
-            "length": ("It shrinks by {a} %.", "{a} % of it is cut off.", "All but {a} % of it is kept."),
-            "number": ("Decrease it by {a} %.", "Take away {a} % of it.", "Keep all but {a} % of it."),
+            "length": (
+                "{name} cuts {a} % off the {item}.", "The {item} of {other} is {a} % shorter.",
+                "{other} keeps all but {a} % of the {item}.",
+            ),
+            "number": ("{name} takes off {a} %.", "{other} has a number {a} % smaller.", "{name} keeps all but {a} %."),
         },
         ((10, 20, 25, 50),),
         _percent_off,
@@ -269,13 +258,12 @@ _ALL = [
         "ratio",
         {
             "count": (
-                "The ratio of red to blue {item} is {a} : {b}; keep the red {item}.",
-                "For {a} new {item} there are {b} old {item}; take the new {item}.",
-                "{name} and {other} divide the {item} as {a} to {b}; take the share of {name}.",
+                "{name} and {other} split the {item} {a} to {b}: the part of {name}.",
+                "Red to blue {item} are {a} : {b}, and {name} keeps red.", "For {a} new {item} {name} has {b} old: the new ones.",
             ),
             "length": (
-                "It is cut in the ratio {a} : {b}; take the first piece.",
-                "It is cut into two pieces, {a} cm to {b} cm; take the first piece.",
+                "{name} and {other} cut the {item} {a} to {b}: the piece of {name}.",
+                "{name} keeps the first part of the {item}, cut {a} : {b}.",
             ),
         },
         (_DIGITS, _DIGITS),
@@ -286,11 +274,10 @@ _ALL = [
         "rate",
         {
             "count": (
-                "A machine makes {a} {item} an hour for {b} hours.",
-                "{name} buys {b} packs of {a} {item}.",
-                "For {b} days {name} collects {a} {item} a day.",
+                "A shop sends {name} {a} {item} a day for {b} days.", "{name} buys {b} packs of {a} {item}.",
+                "{b} times {other} brings {a} {item}.",
             ),
-            "length": ("It grows {a} cm a week for {b} weeks.", "{b} pieces of {a} cm are joined to it."),
+            "length": ("{name} joins {b} pieces of {item}, {a} cm each.", "For {b} weeks the {item} of {name} grows {a} cm a week."),
         },
         (_DIGITS, _DIGITS),
         _rate,
@@ -300,11 +287,11 @@ _ALL = [
         "average",
         {
             "count": (
-                "Two friends have {a} and {b} {item}; take the average of all three.",
-                "{name}, {other} and a friend with that many, {a} and {b} {item} level them out; take one share.",
-                "On the next two days it is {a} and {b} {item}; take the average of the three days.",
+                "{other} and a friend have {a} and {b} {item}: the average of all three.",
+                "{name}, {other} with {a} and Bo with {b} {item} level out: one share.",
+                "Then {name} sees {a} and {b} {item}: the average of the three.",
             ),
-            "number": ("Take the average of it, {a} and {b}.", "Take the mean of this number with {a} and {b}."),
+            "number": ("{name} averages it with {a} and {b}.", "{other} takes the mean of it, {a} and {b}."),
         },
         (_DIGITS, _DIGITS),
         _average,
@@ -314,11 +301,10 @@ _ALL = [
         "remainder",
         {
             "count": (
-                "{name} fills bags of {a} {item}; take the {item} left over.",
-                "They stand in rows of {a}; take the {item} outside the full rows.",
-                "Each of {a} friends gets as many as possible; take the {item} left.",
+                "{name} fills bags of {a} {item} and keeps the rest.", "{other} takes full rows of {a} {item} away.",
+                "{a} friends of {name} get equally many {item}: what is left.",
             ),
-            "number": ("Take the remainder after division by {a}.", "Take what is left when it is divided by {a}."),
+            "number": ("{name} divides by {a} and keeps the remainder.", "{other} takes {a} away as often as possible."),
         },
         (range(3, 10),),
         _remainder,
@@ -326,7 +312,9 @@ _ALL = [
     ),
     Concept(
         "gcd",
-        {"number": ("Take the greatest common divisor with {a}.", "Take the largest number that divides both it and {a}.")},
+        {
+            "number": ("{name} takes the greatest common divisor with {a}.", "{other} finds the largest divisor shared with {a}."),
+        },
         (_DIGITS,),
         _gcd,
         {"gcd_as_lcm": _lcm},
@@ -334,8 +322,8 @@ _ALL = [
     Concept(
         "lcm",
         {
-            "number": ("Take the least common multiple with {a}.", "Take the smallest number that both it and {a} divide."),
-            "count": ("A light flashes after that many seconds, another every {a} seconds; take the seconds until both flash together.",),
+            "number": ("{name} takes the least common multiple with {a}.", "{other} finds the smallest multiple shared with {a}."),
+            "count": ("{name} wants as few {item} as fill both such bags and bags of {a}.",),
         },
         (_DIGITS,),
         _lcm,
@@ -345,12 +333,11 @@ _ALL = [
         "sequence",
         {
             "number": (
-                "It starts a sequence with steps of {a}; take term {b}.",
-                "It is term 1 of a list and each term is {a} more; take term {b}.",
+                "It is term 1, and {name} adds {a} each time: term {b}.", "{other} lists numbers from it in steps of {a}: number {b}.",
             ),
             "count": (
-                "Each row has {a} {item} more than the row before; take row {b}.",
-                "That is day 1, and each day it is {a} {item} more; take day {b}.",
+                "It is row 1, and {name} sets {a} {item} more each row: row {b}.",
+                "It is day 1, and {other} makes {a} {item} more each day: day {b}.",
             ),
         },
         (_DIGITS, range(3, 10)),
@@ -360,11 +347,8 @@ _ALL = [
     Concept(
         "linear",
         {
-            "number": (
-                "It equals {a} x + {b}; take x.",
-                "It is {b} more than {a} times a second number; take the second number.",
-            ),
-            "count": ("That is {b} more than {a} times the {item} of {other}; take the number of {other}.",),
+            "number": ("It is {a} x + {b}, and {name} finds x.", "It is {b} more than {a} times what {other} has."),
+            "count": ("That is {b} more than {a} times the {item} of {other}.",),
         },
         (_DIGITS, _DIGITS),
         _linear,
@@ -374,8 +358,8 @@ _ALL = [
         "perimeter",
         {
             "length": (
-                "It is the side of a rectangle {a} cm wide; take the perimeter.",
-                "With a side of {a} cm it makes a rectangle; take the way around it.",
+                "{name} walks around a {item} field this long and {a} cm wide.",
+                "Around a table this long, {a} cm wide, {name} lays {item}.",
             ),
         },
         (_DIGITS,),
@@ -386,8 +370,7 @@ _ALL = [
         "rectangle",
         {
             "length": (
-                "It is the side of a rectangle {a} cm wide; take the area.",
-                "With a side of {a} cm it makes a rectangle; take the space inside it.",
+                "{name} paints a {item} wall this long and {a} cm wide.", "{name} tiles a floor, as long as the {item}, {a} cm wide.",
             ),
         },
         (_DIGITS,),
@@ -399,8 +382,7 @@ _ALL = [
         "triangle",
         {
             "length": (
-                "It is the base of a triangle {a} cm high; take the area.",
-                "A triangle stands on it with a height of {a} cm; take the space inside it.",
+                "{name} paints a triangle on the {item} as base, {a} cm high.", "On this base {name} sews a {item} triangle {a} cm high.",
             ),
         },
         (_DIGITS,),
@@ -412,8 +394,8 @@ _ALL = [
         "combinations",
         {
             "count": (
-                "From {a} colors and {b} sizes {name} orders one of each kind.",
-                "{name} adds one for each pair of {a} shapes and {b} colors.",
+                "{name} adds {item} in {a} colors and {b} sizes, one of each kind.",
+                "For each of {a} shapes and {b} colors {other} adds one of the {item}.",
             ),
         },
         (_DIGITS, _DIGITS),
@@ -424,8 +406,7 @@ _ALL = [
         "probability",
         {
             "count": (
-                "With {a} white {item} they go into a bag and one is drawn; take the probability of white.",
-                "{other} mixes in {a} gold {item} and draws one; take the chance that it is gold.",
+                "{other} mixes in {a} gold {item} and {name} draws a gold one.", "With {a} white {item} more, {name} draws one: white.",
             ),
         },
         (_DIGITS,),

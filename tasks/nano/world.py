@@ -19,24 +19,43 @@ LEVELS = (1, 2, 3, 4)
 """The level of a problem is the number of concepts in it."""
 
 _NAMES = (
-    "Mia", "Tom", "Ana", "Ben", "Lea", "Max", "Eva", "Sam", "Zoe", "Leo", "Ida", "Jon",
-    "Kim", "Ray", "Amy", "Dan", "Liz", "Joe", "Sue", "Rob", "May", "Ned", "Pia", "Gus",
+    "Mia", "Tom", "Ana", "Ben", "Lea", "Max", "Eva", "Sam", "Zoe", "Leo", "Ida", "Jon", "Kim", "Ray", "Amy", "Dan",
+    "Liz", "Joe", "Sue", "Rob", "May", "Ned", "Pia", "Gus", "Ada", "Cal", "Dora", "Eli", "Fay", "Hal", "Ivy", "Jack",
+    "Kate", "Lou", "Mona", "Nia", "Otto", "Paul", "Rosa", "Sid", "Tess", "Uma", "Vera", "Will", "Yann", "Zack", "Nora", "Hugo",
 )  # fmt: skip
-_ITEMS = (
-    "pens", "books", "cards", "coins", "shells", "stamps", "apples", "cups", "stones", "beads", "plums", "keys",
-    "nuts", "balls", "hats", "pears", "dolls", "cakes", "flags", "seeds",
+_THINGS = (
+    "pens", "books", "cards", "coins", "shells", "stamps", "apples", "cups", "stones", "beads", "plums", "keys", "nuts", "balls",
+    "hats", "pears", "dolls", "cakes", "flags", "seeds", "bricks", "roses", "lamps", "tiles", "masks", "ducks", "forks", "maps",
+    "kites", "tents", "bells", "drums",
 )  # fmt: skip
+_STUFFS = ("rope", "wire", "ribbon", "board", "cable", "pipe", "chain", "cloth", "string", "rail", "tape", "fence")
 _OPENINGS: dict[Kind, tuple[str, ...]] = {
-    "count": ("{name} has {v} {item}.", "There are {v} {item} in the box of {name}.", "{name} starts with {v} {item}."),
-    "length": ("{name} has a rope of {v} cm.", "{name} measures a wire of {v} cm.", "A board of {name} is {v} cm long."),
-    "number": ("{name} thinks of the number {v}.", "{name} starts with the number {v}.", "Let {name} write down {v}."),
+    "count": (
+        "{name} has {v} {item}.",
+        "{v} {item} lie before {name}.",
+        "{name} starts with {v} {item}.",
+        "A box of {name} holds {v} {item}.",
+        "One day {name} counts {v} {item}.",
+    ),
+    "length": (
+        "{name} has {v} cm of {item}.",
+        "The {item} of {name} is {v} cm long.",
+        "{name} measures a {item}: {v} cm.",
+        "A {item} that {name} bought has {v} cm.",
+    ),
+    "number": (
+        "{name} thinks of {v}.",
+        "{name} starts with the number {v}.",
+        "On a card {name} reads {v}.",
+        "{v} is the number of {name}.",
+    ),
 }
 _QUESTIONS: dict[Kind, tuple[str, ...]] = {
-    "count": ("How many is that?", "What is the number in the end?", "What number does {name} get?"),
-    "length": ("How many cm is that?", "How long is it in cm?"),
-    "area": ("How many square cm is that?", "How large is it in square cm?"),
-    "number": ("What is the result?", "What is the number in the end?", "What number does {name} get?"),
-    "chance": ("What is it?", "How large is it as a fraction?"),
+    "count": ("How many is that?", "How many {item} are there?", "What is the number of {item}?", "How many does that make?"),
+    "length": ("How many cm is that?", "How long is it in cm?", "What is the length in cm?"),
+    "area": ("How many square cm is that?", "How large is it in square cm?", "What is the area?"),
+    "number": ("What is the result?", "What number is it now?", "Which number is that?", "What comes out?"),
+    "chance": ("What is the chance?", "How likely is that?", "What is the probability?"),
 }
 
 
@@ -213,7 +232,7 @@ def _apply(random: Random, concepts: Sequence[Concept], value: int) -> Op | None
 def _phrase(composition: Composition, random: Random) -> Task:
     """Put a composition into words."""
     name, other = random.sample(_NAMES, 2)
-    words = {"name": name, "other": other, "item": random.choice(_ITEMS)}
+    words = {"name": name, "other": other, "item": random.choice(_STUFFS if composition.kind == "length" else _THINGS)}
     path = kinds(composition)
     sentences = [random.choice(_OPENINGS[composition.kind]).format(v=composition.start, **words)]
     chosen: list[int] = []

@@ -7,11 +7,14 @@ from fractions import Fraction
 from itertools import islice
 from math import gcd, lcm
 
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storage.schemas import Problem
+from tasks.contamination import ContaminationConfig
+from tasks.maths.contamination_index import Index
 from tasks.nano.concepts import CONCEPTS, LIMIT
 from tasks.nano.corpus import cued, solver_samples, wrong_workings
 from tasks.nano.measure import left_value
@@ -182,3 +185,13 @@ def test_planting_that_makes_no_sense_is_refused(wrong, message):
 
 def test_levels_are_kept_to():
     assert {len(t.composition.ops) for t in islice(World(0).tasks("validation", levels=[2, 4]), 60)} == {2, 4}
+
+
+def test_the_default_contamination_rule_catches_planted_statements_and_keeps_most_others():
+    held_out = [t.statement for t in islice(World(0).tasks("test"), 150)]
+    items = [f"{i:04d}" for i in range(150)]
+    index = Index(pa.table({"benchmark": ["nano"] * 150, "item": items, "text": held_out}), ContaminationConfig().rule)
+    clean = [t.statement for t in islice(World(0).tasks("train"), 400)]
+    flagged = set(index.check(pa.array(clean + held_out)).rows.tolist())
+    assert flagged >= set(range(400, 550))
+    assert len(flagged & set(range(400))) < 0.2 * 400
