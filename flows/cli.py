@@ -11,12 +11,11 @@ from flows.config import RecipeConfig, did_you_mean, load_config, load_recipe, o
 from flows.graph import UsageError
 from flows.make import Line
 from flows.places import catalog_url, store_root
-from flows.report import metrics, what_next, write_report
+from flows.report import metrics, what_next, wrap_up
 from flows.services import prefect_api
 from flows.session import Session
 from flows.sources import data_files
 from storage.store import Store
-from storage.views import refresh_views
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -75,17 +74,14 @@ def _carry_out(config: RecipeConfig, store: Path | None, given: list[str], round
     try:
         with screen.watcher(as_json) as watcher:
             lines = run_here(session, inputs, watcher)
-        opened.ledger.export(root / "ledger")
-        refresh_views(opened)
-        _report(opened, config, lines, as_json)
+        _report(opened, config, lines, wrap_up(opened, config, lines), as_json)
     finally:
         opened.close()
     return 3 if _quarantined(lines) else 0
 
 
-def _report(store: Store, config: RecipeConfig, lines: list[Line], as_json: bool) -> None:
+def _report(store: Store, config: RecipeConfig, lines: list[Line], page: Path, as_json: bool) -> None:
     screen.show(screen.summary_rows(lines), as_json, title=f"mathmill {config.recipe}")
-    page = write_report(store, config, lines)
     measured = screen.metric_rows(metrics(store, lines))
     if measured and not as_json:
         screen.show(measured, False, title="mean over problems, 95 % interval")

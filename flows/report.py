@@ -21,8 +21,16 @@ from storage.schemas import Checkpoint, Difficulty, Evaluation, Mark, Verdict, f
 from storage.shards import lookup_many
 from storage.store import Store
 from storage.versions import Version
+from storage.views import refresh_views
 
 _SHOWN_HITS = 20
+
+
+def wrap_up(store: Store, config: RecipeConfig, lines: list[Line]) -> Path:
+    """What follows every finished run, from the command line or deployed: calls and versions are in DuckDB, the page is written."""
+    store.ledger.export(store.root / "ledger")
+    refresh_views(store)
+    return write_report(store, config, lines)
 
 
 def write_report(store: Store, config: RecipeConfig, lines: list[Line]) -> Path:

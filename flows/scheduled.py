@@ -25,6 +25,7 @@ from flows.config import Form, RecipeConfig, form_of, load_recipe
 from flows.graph import Call
 from flows.make import Line, Make, RunOne, Silent, Watcher
 from flows.places import catalog_url, store_root
+from flows.report import wrap_up
 from flows.session import Session
 from flows.shard import Job, cached
 from storage.shards import Shard
@@ -228,6 +229,7 @@ def flow_of(recipe: str) -> Flow[..., Any]:
         session = Session(opened, settings, round_=partition or 0, scope=None if partition is None else f"round={partition}/")
         try:
             lines = run_in_prefect(session, inputs, _Logging())
+            wrap_up(opened, settings, lines)
         finally:
             opened.close()
         return {line.dataset: line.version.n for line in lines}
