@@ -64,6 +64,7 @@ def prefect_api(root: Path) -> Iterator[None]:
     os.environ.update({name: value for name, value in settings(root).items() if name not in os.environ})
     if found is not None and found.url:
         os.environ["PREFECT_API_URL"] = found.url
+        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")  # its lines go to the server; the terminal has ours
         yield
     else:
         os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
@@ -187,7 +188,6 @@ def _start(root: Path, port: int, children: dict[str, subprocess.Popen[bytes]]) 
     for pool in POOLS:
         if not any(found["name"] == pool for found in _ask(url, "work_pools/filter", {})):
             _ask(url, "work_pools/", {"name": pool, "type": "process"})
-    _bury_the_dead(url)
     _deploy(root, url)
     for pool in POOLS:  # one after the other: together they were seen to lock the database
         children[pool] = _worker(root, url, pool)
@@ -209,6 +209,7 @@ def _deploy(root: Path, url: str) -> None:
 
 
 def _worker(root: Path, url: str, pool: str) -> subprocess.Popen[bytes]:
+    _bury_the_dead(url, pool)
     options = ["--pool", pool, "--type", "process", "--name", _name(pool), "--limit", str(POOLS[pool])]
     line = [sys.executable, "-m", "prefect", "worker", "start", *options]
     return supervised(line, root / "services" / f"worker-{pool}.log", _environment(root, url))
@@ -226,17 +227,17 @@ def _wait_for_worker(url: str, pool: str, worker: subprocess.Popen[bytes]) -> No
         time.sleep(0.5)
 
 
-def _bury_the_dead(url: str) -> None:
-    """Flow runs that were under way when the services were last stopped hold their deployments' slots for ever: say that they crashed.
+def _bury_the_dead(url: str, pool: str) -> None:
+    """Flow runs that died with their worker would hold their deployments' slots for ever: say that they crashed.
 
     Only where the database is the store's own: workers elsewhere may be at work on a shared one.
     """
     if os.environ.get("PREFECT_API_DATABASE_CONNECTION_URL"):
         return
     under_way = {"state": {"type": {"any_": ["RUNNING", "PENDING", "CANCELLING"]}}}
-    for run in _ask(url, "flow_runs/filter", {"flow_runs": under_way, "work_pools": {"name": {"any_": list(POOLS)}}}):
-        state = {"type": "CRASHED", "name": "Crashed", "message": "the services were stopped while it ran"}
-        _ask(url, f"flow_runs/{run['id']}/set_state", {"state": state, "force": True})
+    for run in _ask(url, "flow_runs/filter", {"flow_runs": under_way, "work_pools": {"name": {"any_": [pool]}}}):
+        state = {"type": "CRASHED", "name": "Crashed", "message": "its worker was stopped while it ran"}
+        _ask(url, f"flow_runs/{run['id']}/set_state", {"state": state})
         _say(f"flow run {run['name']} had crashed")
 
 
