@@ -4,6 +4,7 @@ Everything on it is read from published versions and the ledger. Problem and rep
 """
 
 import os
+import re
 import shlex
 from collections import Counter
 from collections.abc import Sequence
@@ -47,7 +48,7 @@ def render(store: Store, config: RecipeConfig, lines: Sequence[Line]) -> str:
     environment = Environment(
         loader=PackageLoader("flows"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters.update(percent=_percent, number=_number, seconds=_seconds)
+    environment.filters.update(shortened=_shortened, percent=_percent, number=_number, seconds=_seconds)
     return environment.get_template("report.html.j2").render(facts(store, config, lines))
 
 
@@ -193,6 +194,11 @@ def what_next(store: Store, config: RecipeConfig, lines: Sequence[Line]) -> list
 # Numbers as people read them
 
 
+def _shortened(model: str) -> str:
+    """A model's name with digests cut to twelve digits, as people compare them."""
+    return re.sub(r"[0-9a-f]{20,}", lambda found: found[0][:12], model)
+
+
 def _percent(value: float) -> str:
     return f"{100 * value:.1f}\u00a0%"
 
@@ -203,5 +209,3 @@ def _number(value: float) -> str:
 
 def _seconds(value: float) -> str:
     return f"{value:.1f} s" if value < 100 else f"{value / 60:.1f} min" if value < 6000 else f"{value / 3600:.1f} h"
-
-
