@@ -178,10 +178,10 @@ class _Plan:
         if not call.stage.engines:
             return ""
         primary = next(iter(call.rows.values()), None)
-        head = self._session.store.head(primary.dataset) if primary else None
-        if primary is None or head is None or primary.contents is None:
+        if primary is None or primary.contents is None:
             return "unknown"
-        return f"<= {head.n_rows * getattr(self._session.config.stage(call.name), 'samples', 1)}"
+        rows = sum(self._session.read(content, ["id"]).num_rows for content in primary.contents.values())
+        return f"<= {rows * getattr(self._session.config.stage(call.name), 'samples', 1)}"
 
     def _why(self, call: Call, missing: list[Job]) -> str:
         """The most frequent reasons why shards are not cached."""
