@@ -34,9 +34,11 @@ def file_lock(path: Path, on_wait: Callable[[], None] | None = None, keep: bool 
     try:
         yield
     finally:
-        if not keep:
-            os.unlink(path)  # still holding it: whoever waits on this file sees that it is gone and starts over
-        os.close(descriptor)
+        try:
+            if not keep:
+                path.unlink(missing_ok=True)  # still holding it: whoever waits on this file sees that it is gone and starts over
+        finally:
+            os.close(descriptor)
 
 
 def _acquire(path: Path, on_wait: Callable[[], None] | None) -> int:
@@ -72,7 +74,10 @@ def sweep(folder: Path) -> int:
     """Remove lock files that killed holders left behind and nobody holds; returns how many."""
     removed = 0
     for path in folder.iterdir():
-        descriptor = os.open(path, os.O_RDWR)
+        try:
+            descriptor = os.open(path, os.O_RDWR)
+        except FileNotFoundError:  # its holder released it since the folder was listed
+            continue
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _same_file(descriptor, path):

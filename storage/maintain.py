@@ -143,13 +143,16 @@ def _older(path: Path, before: float) -> bool:
 
 
 def _remove(path: Path) -> int:
-    """Remove a file or folder; returns its bytes."""
-    files = [p for p in path.rglob("*") if p.is_file()] if path.is_dir() else [path]
-    size = sum(p.stat().st_size for p in files)
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink()
+    """Remove a file or folder; returns its bytes, 0 if another `gc` is removing it too."""
+    try:
+        files = [p for p in path.rglob("*") if p.is_file()] if path.is_dir() else [path]
+        size = sum(p.stat().st_size for p in files)
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    except FileNotFoundError:
+        return 0
     return size
 
 

@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,6 +14,7 @@ from making import commit, dropped, problems
 
 from storage.balance import Balance
 from storage.errors import StoreError, UnbalancedError
+from storage.locks import file_lock, sweep
 from storage.schemas import Difficulty, Dropped, arrow_schema, to_table
 from storage.store import Store
 
@@ -174,6 +176,30 @@ def test_a_lock_excludes_threads_and_different_locks_do_not(store: Store) -> Non
     never: Callable[[], None] = lambda: pytest.fail("waited for another lock")  # noqa: E731
     with store.lock("one"), store.lock("two", never):
         pass
+
+
+def test_locks_may_be_taken_and_released_while_leftovers_are_swept(local: Store) -> None:
+    def work(name: str) -> None:
+        for _ in range(300):
+            with local.lock(name):
+                pass
+
+    with ThreadPoolExecutor(4) as pool:
+        working = [pool.submit(work, f"lock{i}") for i in range(4)]
+        while not all(future.done() for future in working):
+            sweep(local.root / "locks")
+        assert [future.result() for future in working] == [None] * 4
+    assert list((local.root / "locks").iterdir()) == []
+
+
+def test_a_lock_whose_file_was_removed_under_it_is_released_all_the_same(tmp_path: Path) -> None:
+    probe = os.open(tmp_path, os.O_RDONLY)
+    os.close(probe)
+    with file_lock(tmp_path / "lock"):
+        (tmp_path / "lock").unlink()
+    again = os.open(tmp_path, os.O_RDONLY)
+    os.close(again)
+    assert again == probe  # the lowest free descriptor is the same: none is left open
 
 
 def test_a_lock_name_that_is_a_path_is_refused(store: Store) -> None:
