@@ -238,8 +238,9 @@ def _advice(message: str) -> str:
 def _engine(url: str, **options: Any) -> sa.Engine:
     try:
         parsed = sa.make_url(url)
-    except sa.exc.ArgumentError:
-        raise StoreError(f"no catalog URL {url!r}: {_URLS}") from None
+    except (sa.exc.ArgumentError, ValueError):
+        shown = url.rpartition("@")[2].partition("?")[0]  # without what may be a password
+        raise StoreError(f"no catalog URL {shown!r}: {_URLS}") from None
     if parsed.drivername in ("postgresql", "postgresql+psycopg", "postgres"):
         try:
             return sa.create_engine(parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True, **options)

@@ -25,8 +25,8 @@ from storage.versions import Kind, Slot, Version, digest_of_slots, fetch, head_n
 if TYPE_CHECKING:
     from storage.store import Store
 
-RESERVED = ("catalog", "information_schema", "ledger", "main", "pg_catalog", "system", "temp")
-"""First parts of a dataset name that are schemas of their own in DuckDB."""
+RESERVED = ("catalog", "information_schema", "ledger", "main", "memory", "pg_catalog", "system", "temp", "warehouse")
+"""First parts of a dataset name that mean something else in DuckDB: schemas of its own and ours, and names of databases."""
 
 _TAG = re.compile(r"[a-z][a-z0-9_-]*")
 
@@ -127,7 +127,7 @@ def check_new_name(dataset: str) -> None:
     """Whether a dataset can be published under this name. Raises ValueError or StoreError."""
     check_dataset_name(dataset)
     if dataset.partition(".")[0] in RESERVED and "." in dataset:
-        raise StoreError(f"no dataset can be named {dataset!r}: {RESERVED} are schemas of their own in DuckDB; choose another --name")
+        raise StoreError(f"no dataset can be named {dataset!r}: {RESERVED} mean something else in DuckDB; choose another --name")
 
 
 def _one_schema(connection: Connection, dataset: str, want: Mapping[str, Slot]) -> tuple[str, str]:

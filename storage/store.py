@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import duckdb
 import pyarrow as pa
+import sqlalchemy as sa
 
 from storage import diff as diff_
 from storage import maintain as maintain_
@@ -46,6 +47,8 @@ class Store:
     def open(cls, root: str | Path, catalog: str | None = None) -> Store:
         """The store in folder `root`, made if it is not there. `catalog`: `postgresql://...`; default: `catalog.sqlite` in the folder."""
         root = Path(root).expanduser().absolute()
+        if "?" in str(root):
+            raise StoreError(f"the store {root} cannot be there: DuckDB reads what follows a ? in a path as options; choose another --store")
         try:
             for folder in (root, root / "locks", root / "log", root / "objects", root / "tmp"):
                 folder.mkdir(parents=True, exist_ok=True)
@@ -54,7 +57,8 @@ class Store:
             raise StoreError(f"the store {root} cannot be a folder: {file} is a file; choose another --store") from error
         except OSError as error:
             raise StoreError(f"the store {root} cannot be made ({error.strerror}): choose a --store that you can write") from error
-        return cls(root, Catalog(catalog or f"sqlite:///{root / 'catalog.sqlite'}", root / "locks"))
+        own = sa.URL.create("sqlite", database=str(root / "catalog.sqlite"))  # which quotes what a URL must not hold
+        return cls(root, Catalog(catalog or own.render_as_string(), root / "locks"))
 
     @property
     def ledger(self) -> Ledger:

@@ -68,10 +68,24 @@ def test_only_the_last_versions_and_the_tagged_ones_keep_a_view(local: Store) ->
     assert views == {"rows", "rows@first", "rows!dropped"} | kept
 
 
-def test_a_store_whose_path_looks_like_a_partition_or_has_quotes_adds_no_column(tmp_path: Path) -> None:
-    with Store.open(tmp_path / "env=prod" / "o'brien") as store:
+@pytest.mark.parametrize("folder", ["env=prod", "o'brien", "100%20sure #1", "[ab]*{c,d}"])
+def test_a_store_whose_path_looks_like_a_partition_a_pattern_or_has_quotes_reads_the_same(tmp_path: Path, folder: str) -> None:
+    with Store.open(tmp_path / folder) as store:
         store.publish("t.rows", put(store, "p", {"a": "1"}))
         assert [row[0] for row in ask(store, "DESCRIBE t.rows")] == store.table("t.rows").column_names
+        assert (tmp_path / folder / "catalog.sqlite").is_file()
+
+
+def test_a_path_that_duckdb_cannot_open_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"DuckDB reads what follows a \? in a path as options; choose another --store"):
+        Store.open(tmp_path / "a?b")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["warehouse.rows", "memory.rows", "temp.rows", "ledger.calls"])
+def test_a_name_that_means_something_else_in_duckdb_is_refused(local: Store, name: str) -> None:
+    with pytest.raises(StoreError, match="mean something else in DuckDB; choose another --name"):
+        local.publish(name, put(local, "p", {"a": "1"}))
 
 
 def test_an_open_reader_keeps_what_it_opened_and_stops_no_publisher(local: Store) -> None:
