@@ -44,9 +44,9 @@ def publish(session: Session, call: Call, shards: dict[str, Shard], base: Versio
         return _publish(session, call, _not_overtaken(session, call, shards, base), "patch", None, None, buckets)
 
 
-def _buckets(shards: Iterable[str]) -> int:
-    """Parts a round, as every round of a stage's shards has them."""
-    return max(Counter(part.split("/")[0] for part in shards).values(), default=1)
+def _buckets(shards: Iterable[str]) -> int | None:
+    """Parts a round, as every round of a stage's shards has them; None where there are no parts to tell from."""
+    return max(Counter(part.split("/")[0] for part in shards).values(), default=None)
 
 
 def _not_overtaken(session: Session, call: Call, shards: dict[str, Shard], base: Version | None) -> dict[str, Shard]:
@@ -58,7 +58,7 @@ def _not_overtaken(session: Session, call: Call, shards: dict[str, Shard], base:
 
 
 def _publish(
-    session: Session, call: Call, shards: dict[str, Shard], kind: Kind, scope: str | None, expect_head: int | None, buckets: int
+    session: Session, call: Call, shards: dict[str, Shard], kind: Kind, scope: str | None, expect_head: int | None, buckets: int | None
 ) -> Version:
     keys = {part: shard.key for part, shard in shards.items()}
     dataset = session.dataset(call)

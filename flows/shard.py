@@ -16,7 +16,7 @@ from storage.ids import digest, part_name
 from storage.schemas import arrow_schema, key_column
 from storage.shards import Balance, Shard
 from tasks.fingerprint import code_identity
-from tasks.runner import Inputs, Outcome, Progress, run_stage
+from tasks.runner import Inputs, Outcome, Progress, StageError, run_stage
 from tasks.stage import Source, Workdir
 
 ALL = "all"
@@ -73,8 +73,9 @@ def _common_recipe(session: Session, call: Call) -> dict[str, Any]:
 
 def _whole_job(session: Session, call: Call, common: dict[str, Any]) -> Job:
     inputs = {p: ref.parts for p, ref in call.rows.items()}
-    base = {**common, "inputs": inputs}
-    return _job({part: {**base, "part": part} for part in _whole_parts(session, call, inputs)}, whole=True)
+    parts = _whole_parts(session, call, inputs)
+    base = {**common, "inputs": inputs, "parts": len(parts)}  # how many parts there are decides which rows each one gets
+    return _job({part: {**base, "part": part} for part in parts}, whole=True)
 
 
 def _whole_parts(session: Session, call: Call, inputs: dict[str, dict[str, str]]) -> list[str]:
@@ -87,7 +88,8 @@ def _whole_parts(session: Session, call: Call, inputs: dict[str, dict[str, str]]
 
 def _buckets(session: Session, call: Call) -> int:
     """Fixed when the dataset was first published; a derived dataset has its input's."""
-    known = [session.store.buckets(name) for name in (session.dataset(call), *(r.dataset for r in call.rows.values()))]
+    read = [ref.dataset for ref in (*call.rows.values(), *call.datasets.values()) if key_column(ref.row) is not None]
+    known = [session.store.buckets(name) for name in (session.dataset(call), *read)]
     return next((b for b in known if b), session.config.run.buckets)
 
 
@@ -201,12 +203,20 @@ def by_part(session: Session, call: Call, job: Job, outcome: Outcome) -> dict[st
     part_of_row = dict(zip(outcome.rows.column("id").to_pylist(), row_parts, strict=True))
     dropped_keys = zip(outcome.dropped.column("problem_id").to_pylist(), outcome.dropped.column("id").to_pylist(), strict=True)
     dropped_parts = [place(problem or own) for problem, own in dropped_keys]
+    _check_places({*row_parts, *dropped_parts} - {*parts}, call)
     parents: dict[str, dict[str, list[str]]] = {part: {} for part in parts}
     for parent, children in outcome.parents.items():
         parents[part_of_row[children[0]]][parent] = children
     return {
         part: Outcome(_where(outcome.rows, row_parts, part), _where(outcome.dropped, dropped_parts, part), parents[part]) for part in parts
     }
+
+
+def _check_places(strays: set[str], call: Call) -> None:
+    """Rows outside the parts that are made would be lost without a word."""
+    if strays:
+        inputs = ", ".join(ref.dataset for ref in call.rows.values())
+        raise StageError(f"{call.name}: rows belong to parts that it does not have ({min(strays)}): {inputs} differ in their buckets")
 
 
 def _part_of_problems(session: Session, call: Call) -> dict[str, str]:

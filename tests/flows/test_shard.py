@@ -169,3 +169,14 @@ def test_a_job_that_somebody_else_made_meanwhile_is_not_made_again(factory):
         made = [run_job(session, call, job) for job in jobs(session, call)]
         assert [shards[0].run_id for shards in made] != [session.run_id] * 4
     assert factory.calls() == 16
+
+
+@pytest.mark.parametrize(("first", "second"), [(4, 8), (8, 4)])
+def test_another_number_of_buckets_loses_and_repeats_no_row(factory, first, second):
+    factory.write(range(40))
+    factory.run(f"run.buckets={first}", name="one")
+    factory.run(f"run.buckets={second}", name="two")
+    assert len(factory.table("two.import_problems")) == 40
+    assert {row["id"] for row in factory.table("two.import_problems")} == {row["id"] for row in factory.table("one.import_problems")}
+    with factory.open() as store:
+        assert len(store.slots("two.verify")) == second and store.resolve("two.verify").balance.kept == 80
