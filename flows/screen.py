@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from flows.make import Line, Silent, Watcher
 from flows.plan import PlanLine
@@ -25,12 +26,14 @@ def show(rows: Sequence[Mapping[str, Any]], as_json: bool, title: str = "", empt
         print(json.dumps([dict(r) for r in rows], ensure_ascii=False, default=str))
         return
     if not rows:
-        _out.print(empty)
+        _out.print(_plain(empty), soft_wrap=True)
         return
-    table = Table(title=title or None, title_justify="left", header_style="bold")
+    if title:
+        _out.print(_plain(title), soft_wrap=True)
+    table = Table(header_style="bold")
     for name, value in rows[0].items():
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        table.add_column(name, justify="right" if number else "left", overflow="fold")
+        table.add_column(_plain(name), justify="right" if number else "left", overflow="fold")
     for row in rows:
         table.add_row(*(_cell(v) for v in row.values()))
     _out.print(table)
@@ -43,21 +46,24 @@ def facts(values: Mapping[str, Any], as_json: bool) -> None:
         return
     table = Table(show_header=False, box=None, pad_edge=False)
     for name, value in values.items():
-        table.add_row(f"[bold]{name}[/bold]", _cell(value))
+        table.add_row(Text(name, "bold"), _cell(value))
     _out.print(table)
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any) -> Text:
     if isinstance(value, float):
-        return f"{value:.4g}"
+        return Text(f"{value:.4g}")
     if isinstance(value, dict | list):
         return _plain(json.dumps(value, ensure_ascii=False, default=str))
-    return "" if value is None else _plain(str(value))
+    return _plain("" if value is None else str(value))
 
 
-def _plain(text: str) -> str:
-    """Problem texts are full of brackets that rich would read as markup."""
-    return text.replace("[", r"\[")
+_CONTROL = {c: 0x2400 + c for c in range(32) if chr(c) not in "\t\n"} | dict.fromkeys(range(127, 160), 65533)
+
+
+def _plain(text: str) -> Text:
+    """Untrusted text as it is: its brackets are no markup here, its control characters are signs and command no terminal."""
+    return Text(text.translate(_CONTROL))
 
 
 class _Bars:

@@ -70,7 +70,17 @@ def _json_object(file: Path, number: int, line: bytes) -> Any:
         row = json.loads(line.decode("utf-8-sig"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         return ValueError(f"{file}, line {number} is not JSON: {error}")
+    if b"\\u" in line and not _encodable(row):
+        return ValueError(f"{file}, line {number} holds half of a surrogate pair (\\ud800 to \\udfff), which is no character")
     return row if isinstance(row, dict) else ValueError(f"{file}, line {number} is not a JSON object but {type(row).__name__}")
+
+
+def _encodable(row: Any) -> bool:
+    try:
+        json.dumps(row, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _arrow_rows(file: Path) -> Iterator[dict[str, Any]]:

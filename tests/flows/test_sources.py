@@ -50,7 +50,12 @@ def test_blank_lines_and_a_byte_order_mark_are_no_rows(tmp_path):
 
 @pytest.mark.parametrize(
     ("line", "said"),
-    [(b'{"a": ', "line 2 is not JSON"), (b"\xff\xfe", "line 2 is not JSON"), (b"[1, 2]", "line 2 is not a JSON object but list")],
+    [
+        (b'{"a": ', "line 2 is not JSON"),
+        (b"\xff\xfe", "line 2 is not JSON"),
+        (b"[1, 2]", "line 2 is not a JSON object but list"),
+        (b'{"problem": "\\ud800"}', "line 2 holds half of a surrogate pair"),
+    ],
 )
 def test_a_line_that_cannot_be_read_is_a_record_that_names_file_and_line(tmp_path, line, said):
     file = tmp_path / "a.jsonl"
