@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from flows.config import RecipeConfig
-from flows.graph import Call, Ref
+from flows.graph import Call, Ref, UsageError
 from models import loop
 from models.engine import Backend, Engine, Identity, SharedCall, Ticket
 from models.refs import EngineSpec, identity, model_folder, open_backend
@@ -47,12 +47,13 @@ class Session:
     def spec(self, call: Call, parameter: str) -> EngineSpec:
         """The engine behind a stage's parameter: a checkpoint of this recipe, a role of the [engines] table, or a reference."""
         if parameter in call.checkpoints:
-            return self._checkpoint_spec(call.checkpoints[parameter])
-        wanted = str(getattr(self.config.stage(call.name), parameter))
-        spec = self.config.engines.get(wanted) or EngineSpec.parse(wanted, roles=sorted(self.config.engines))
-        if spec.ref.startswith("ckpt:"):
-            version = self.store.resolve(spec.ref.removeprefix("ckpt:"))
-            spec = spec.model_copy(update={"ref": f"hf:{self._checkpoint_path(version)}"})
+            spec = EngineSpec(ref=f"hf:{self._checkpoint_path(call.checkpoints[parameter].published)}")
+        else:
+            wanted = str(getattr(self.config.stage(call.name), parameter))
+            spec = self.config.engines.get(wanted) or EngineSpec.parse(wanted, roles=sorted(self.config.engines))
+        if (asked := spec.parsed.asked).scheme == "ckpt":
+            path = self._checkpoint_path(self.store.resolve(asked.target))
+            spec = spec.model_copy(update={"ref": spec.ref.replace(str(asked), f"hf:{path}")})
         return spec.model_copy(update={"ref": f"replay:{spec.ref}"}) if self.replay and not spec.ref.startswith("replay:") else spec
 
     def identity(self, call: Call, parameter: str) -> Identity:
@@ -63,10 +64,9 @@ class Session:
         found = identity(spec)
         return ModelFolder(model_folder(spec), f"{found.model}@{found.revision}")
 
-    def _checkpoint_spec(self, ref: Ref) -> EngineSpec:
-        return EngineSpec(ref=f"hf:{self._checkpoint_path(ref.published)}")
-
     def _checkpoint_path(self, version: Version) -> Path:
+        if version.row_type != Checkpoint.__name__:
+            raise UsageError(f"{version.spec} holds {version.row_type} rows and no checkpoint: name what a training published")
         rows = from_table(self.store.table(version), Checkpoint)
         return self.store.root / rows[0].path
 
