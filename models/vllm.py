@@ -166,24 +166,28 @@ class VllmBackend:
         return held
 
     def _launch(self, command: list[str], environment: dict[str, str], locks: list[int]) -> _Server:
-        port, key = free_port(), secrets.token_urlsafe(24)
-        folder = Path(tempfile.mkdtemp(prefix="mathmill-vllm-"))
-        supervised = [sys.executable, str(Path(models.supervise.__file__)), "--", *command, "--port", str(port)]
-        with open(folder / "server.log", "wb") as out:
-            process = subprocess.Popen(
-                supervised,
-                stdin=subprocess.PIPE,  # held open for as long as this process lives
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                env={**environment, "VLLM_API_KEY": key},
-                cwd=folder,  # not ours: `-m` puts the current folder first in the server's path
-                pass_fds=locks,  # the supervisor alone keeps the devices locked, until the server's last process is gone
-                start_new_session=True,  # Ctrl-C is for the flow, which then stops the server in order
-            )
-        for descriptor in locks:
-            os.close(descriptor)
+        try:
+            port, key = free_port(), secrets.token_urlsafe(24)
+            folder = Path(tempfile.mkdtemp(prefix="mathmill-vllm-"))
+            supervised = [sys.executable, str(Path(models.supervise.__file__)), "--", *command, "--port", str(port)]
+            http = HttpBackend(f"http://127.0.0.1:{port}/v1", self.identity.model, self.identity, self._spec, api_key=key)
+            with open(folder / "server.log", "wb") as out:
+                process = subprocess.Popen(
+                    supervised,
+                    stdin=subprocess.PIPE,  # held open for as long as this process lives
+                    stdout=out,
+                    stderr=subprocess.STDOUT,
+                    env={**environment, "VLLM_API_KEY": key},
+                    cwd=folder,  # not ours: `-m` puts the current folder first in the server's path
+                    pass_fds=locks,  # the supervisor alone keeps the devices locked, until the server's last process is gone
+                    start_new_session=True,  # Ctrl-C is for the flow, which then stops the server in order
+                )
+        except OSError as error:
+            raise EngineError(f"no vLLM server of {self.identity} can be started here: {error}") from error
+        finally:
+            for descriptor in locks:
+                os.close(descriptor)
         log.info("starting vLLM for %s on port %d, log in %s", self.identity, port, out.name)
-        http = HttpBackend(f"http://127.0.0.1:{port}/v1", self.identity.model, self.identity, self._spec, api_key=key)
         return _Server(process, http, folder / "server.log")
 
     async def _answering(self, server: _Server) -> None:
@@ -209,7 +213,7 @@ class VllmBackend:
         if place.holder is self:
             place.holder = None
         if server is not None:
-            await _end(server)
+            await asyncio.shield(_end(server))
             if self._failed is None:
                 shutil.rmtree(server.log_file.parent, ignore_errors=True)
         self._failed = None
@@ -242,8 +246,8 @@ async def _died(server: _Server) -> bool:
 
 async def _end(server: _Server) -> None:
     """Have the supervisor end the server, and wait until it has."""
-    await server.http.close()
     server.process.terminate()  # closing the pipe would do, were it not that a fork of this process may hold it open
+    await server.http.close()
     try:
         await asyncio.to_thread(server.process.wait, _STOP_S)
     except subprocess.TimeoutExpired:

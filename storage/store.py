@@ -48,7 +48,7 @@ class Store:
         """The store in folder `root`, made if it is not there. `catalog`: `postgresql://...`; default: `catalog.sqlite` in the folder."""
         root = Path(root).expanduser().absolute()
         if "?" in str(root):
-            raise StoreError(f"the store {root} cannot be there: DuckDB reads what follows a ? in a path as options; choose another --store")
+            raise StoreError(f"the store {root} cannot be there: DuckDB takes what follows a ? for options; choose another --store")
         try:
             for folder in (root, root / "locks", root / "log", root / "objects", root / "tmp"):
                 folder.mkdir(parents=True, exist_ok=True)

@@ -204,6 +204,35 @@ def test_a_cancelled_start_leaves_no_server(host):
     asyncio.run(go())
 
 
+def test_a_command_line_that_cannot_be_run_is_said_and_leaves_the_device_free(host):
+    async def go():
+        backend = open_backend(spec_of(folder_of(host / "m"), hf_overrides="x" * 200_000))
+        with pytest.raises(EngineError, match=r"no vLLM server of m@.* can be started here: .*Argument list too long"):
+            await backend.check()
+        await backend.close()
+
+    asyncio.run(go())
+    held = lock_devices()
+    assert held is not None
+    for descriptor in held:
+        os.close(descriptor)
+
+
+def test_a_cancelled_close_ends_the_server_all_the_same(host):
+    async def go():
+        backend = open_backend(spec_of(folder_of(host / "m")))
+        await ask(backend)
+        pids = servers(backend)
+        task = asyncio.create_task(backend.close())
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return pids
+
+    wait_until_gone(asyncio.run(go()), 10)
+
+
 def test_token_ids_beyond_the_vocabulary_never_reach_the_server(host):
     backend = open_backend(spec_of(folder_of(host / "m", vocabulary=10)))
     with pytest.raises(EngineError, match=r"token ids \[10\] are outside the vocabulary of m@.*: it has 0 to 9"):

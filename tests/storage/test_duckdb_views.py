@@ -77,7 +77,7 @@ def test_a_store_whose_path_looks_like_a_partition_a_pattern_or_has_quotes_reads
 
 
 def test_a_path_that_duckdb_cannot_open_is_refused_before_anything_is_made(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match=r"DuckDB reads what follows a \? in a path as options; choose another --store"):
+    with pytest.raises(StoreError, match=r"DuckDB takes what follows a \? for options; choose another --store"):
         Store.open(tmp_path / "a?b")
     assert list(tmp_path.iterdir()) == []
 

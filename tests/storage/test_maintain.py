@@ -175,7 +175,7 @@ def test_a_catalog_that_is_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"no catalog URL 'catalog': give sqlite:///FILE"):
         Store.open(tmp_path / "other", "catalog")
     for unreadable in ("postgresql//u:secret@there/db", "postgresql://u:secret@there:port/db", "postgresql//there/db?password=secret"):
-        with pytest.raises(StoreError, match="no catalog URL '[^?]*there[^?]*/db': give sqlite:///FILE") as caught:
+        with pytest.raises(StoreError, match=r"no catalog URL '[^?]*there[^?]*/db': give sqlite:///FILE") as caught:
             Store.open(tmp_path / "other", unreadable)
         assert "secret" not in str(caught.value)
     with pytest.raises(StoreError, match=r"catalog postgresql.*://u:\*\*\*@127\.0\.0\.1:1/db: no connection to the server"):
