@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 import tasks
-from flows.config import did_you_mean, explained, scalar
+from flows.config import assign, did_you_mean, explained
 from flows.graph import UsageError
 from flows.sources import open_source
 from models import loop
@@ -76,14 +76,7 @@ def _checked(record_id: str, record: Any) -> dict[str, Any]:
 def _config(stage: str, config_type: type[StageConfig], sets: Sequence[str]) -> StageConfig:
     values: dict[str, Any] = {}
     for text in sets:
-        path, equals, value = text.partition("=")
-        if not equals:
-            raise UsageError(f"cannot read --set {text!r}: write FIELD=VALUE")
-        *tables, field = path.split(".")
-        table = values
-        for key in tables:
-            table = table.setdefault(key, {})
-        table[field] = scalar(value)
+        assign(values, text, "FIELD=VALUE")
     try:
         return config_type.model_validate(values)
     except ValidationError as error:

@@ -17,6 +17,7 @@ from flows.graph import Outline, Recipe, UsageError
 from models.refs import EngineSpec, model_folder
 from storage.errors import StoreError
 from storage.publish import check_new_name
+from tasks.fingerprint import code_identity
 from tasks.stage import Runtime, StageConfig
 
 
@@ -81,6 +82,8 @@ def outline(name: str) -> Outline:
     """The recipe read without running it."""
     found = Outline(name)
     load_recipe(name)(found)
+    for call in found.calls.values():
+        code_identity(call.stage)  # kept from now on: a file edited while the run is under way is not the code that the run has loaded
     return found
 
 
@@ -125,7 +128,7 @@ def load_config(recipe: str, config_file: Path | None = None, sets: Sequence[str
     if config_file:
         _merge(tables, _read_toml(config_file))
     for assignment in sets:
-        _assign(tables, assignment)
+        assign(tables, assignment)
     form = form_of(recipe)
     for section in tables:
         if section not in form.model_fields:
@@ -183,12 +186,12 @@ def _merge(below: dict[str, Any], above: dict[str, Any]) -> None:
             below[key] = value
 
 
-def _assign(tables: dict[str, Any], assignment: str) -> None:
-    """Apply `solve.sampling.temperature=0.7`."""
+def assign(tables: dict[str, Any], assignment: str, form: str = "STAGE.FIELD=VALUE, as in --set solve.samples=4") -> None:
+    """Apply `solve.sampling.temperature=0.7`. `form` is what has to be written, with as many keys as there must be."""
     path, equals, text = assignment.partition("=")
     keys = path.split(".")
-    if not equals or len(keys) < 2 or not all(keys):
-        raise UsageError(f"cannot read --set {assignment!r}: write STAGE.FIELD=VALUE, as in --set solve.samples=4")
+    if not equals or len(keys) < len(form.partition("=")[0].split(".")) or not all(keys):
+        raise UsageError(f"cannot read --set {assignment!r}: write {form}")
     table = tables
     for key in keys[:-1]:
         table = table.setdefault(key, {})

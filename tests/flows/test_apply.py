@@ -125,6 +125,7 @@ ONE = {"id": "a", "gold": "5", "answer": "5"}
         ("verfy", [ONE], [], 2, r"no stage 'verfy': have \['contamination', .*\]; did you mean 'verify'\?"),
         ("verify", [ONE], ["--set", "last_numbers=true"], 2, r"no field 'last_numbers' in \[verify\].*did you mean 'last_number'\?"),
         ("verify", [ONE], ["--set", "last_number"], 2, "cannot read --set 'last_number': write FIELD=VALUE"),
+        ("verify", [ONE], ["--set", "limit_s=1", "--set", "limit_s.x=1"], 2, "cannot read --set 'limit_s.x=1': 'limit_s' is a value"),
         ("verify", [ONE], ["--set", "limit_s=0"], 2, r"\[verify\] limit_s = 0: Input should be greater than 0"),
         ("verify", [{"id": "a", "reply": "5"}], [], 1, r"row a has no \['gold'\]: it has \['id', 'reply'\]"),
         ("verify", [{**ONE, "gold": None}], [], 1, "row a: gold = None: Input should be a valid string"),

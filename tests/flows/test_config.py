@@ -6,6 +6,7 @@ import pytest
 
 from flows.config import load_config, outline, recipe_names, scalar
 from flows.graph import UsageError
+from tasks.fingerprint import code_identity, source_digest
 
 
 def test_set_beats_the_file_and_the_file_beats_what_is_packaged(tmp_path):
@@ -119,3 +120,11 @@ def test_a_name_that_datasets_cannot_have_is_told_before_anything_is_paid(name):
 def test_an_unknown_recipe_is_told_with_those_there_are():
     with pytest.raises(UsageError, match=r"no recipe 'sovle': have \['gsm8k', 'solve', 'tiny', 'train'\]; did you mean 'solve'\?"):
         load_config("sovle")
+
+
+def test_the_code_that_a_run_hashes_is_the_code_it_has_loaded_not_what_its_files_say_hours_later():
+    source_digest.cache_clear()
+    calls = outline("solve").calls.values()
+    read = source_digest.cache_info().misses
+    assert read == 3 and all(code_identity(call.stage) for call in calls)
+    assert source_digest.cache_info().misses == read
