@@ -78,7 +78,8 @@ class EngineSpec(BaseModel):
     ref: str
     """The model: http:URL#MODEL, vllm:MODEL, hf:PATH, nano:NAME, replay:REF or ckpt:NAME[@n]."""
     revision: str | None = None
-    """Which revision of a hub or server model this is; part of what replies are kept under. Folders need none: they are digested."""
+    """Which revision of a hub or server model this is; part of what replies are kept under. A hub model's branch or tag is resolved to its
+    commit; folders need none, they are digested."""
     api_key_env: str = "MATHMILL_API_KEY"
     """Name of the environment variable that holds the key of an http: endpoint. The key itself is stored nowhere."""
     send_seed: bool = True
@@ -141,7 +142,7 @@ _HARDWARE_PREFIXES = (
 )  # fmt: skip
 _HARDWARE = {
     "gpu_memory_utilization", "kv_cache_memory_bytes", "block_size", "swap_space", "enable_prefix_caching", "prefix_caching_hash_algo",
-    "enforce_eager", "enable_chunked_prefill", "max_parallel_loading_workers", "download_dir", "load_format", "async_scheduling",
+    "enforce_eager", "enable_chunked_prefill", "max_parallel_loading_workers", "download_dir", "async_scheduling",
     "scheduling_policy", "disable_custom_all_reduce", "device_ids", "nnodes", "node_rank", "master_addr", "master_port", "max_logprobs",
     "api_server_count", "num_gpu_blocks_override", "safetensors_load_strategy", "optimization_level", "enable_eplb", "renderer_num_workers",
 }  # fmt: skip
@@ -174,7 +175,7 @@ def _named(spec: EngineSpec, ref: ModelRef) -> tuple[str, str]:
 def _warn_unversioned(model: str) -> None:
     log.warning(
         "model %r has no declared revision: its replies are kept as those of %r for ever, even if the server changes the model; "
-        "declare revision = \"...\" in its engine table",
+        'declare revision = "..." in its engine table',
         model,
         f"{model}@unversioned",
     )

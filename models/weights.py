@@ -1,61 +1,65 @@
 """Model folders: where they are and what is in them. The digest covers all that decides a reply: weights, config, tokenizer, template."""
 
 import functools
-import hashlib
 import json
+import logging
 import os
+import re
 import tempfile
-from fnmatch import fnmatch
 from pathlib import Path
+from urllib.parse import quote
 
 import httpx
 
+from storage import checkpoints
+from storage.errors import StoreError
 from storage.ids import digest
 
-_DECIDING = (
-    "*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json", "adapter_config.json",
-    "tokenizer*.json", "tokenizer.model", "*.tiktoken", "vocab.json", "vocab.txt", "merges.txt", "special_tokens_map.json",
-    "added_tokens.json", "chat_template.*",
-)  # fmt: skip
+log = logging.getLogger(__name__)
+
+_COMMIT = re.compile("[0-9a-f]{40}")
 _LARGE = 100 << 20
 """Bytes from which a file's digest is remembered on disk: below, reading it again is as fast."""
 
 
 def folder_digest(folder: Path) -> str:
     """40 hex digits over the names and contents of the deciding files. Raises ValueError for a folder that holds no model."""
-    files = sorted(p for p in folder.iterdir() if p.is_file() and any(fnmatch(p.name, pattern) for pattern in _DECIDING))
-    names = [p.name for p in files]
-    if "config.json" not in names and "adapter_config.json" not in names:
-        raise ValueError(f"no model in {folder}: it has no config.json, only {sorted(p.name for p in folder.iterdir())[:8]}")
-    if not any(name.endswith(".safetensors") for name in names):
-        raise ValueError(f"no weights in {folder}: only safetensors are read, found {names}")
-    return digest([[p.name, _file_digest(p)] for p in files])
+    try:
+        return checkpoints.folder_digest(folder, _file_digest)
+    except StoreError as error:
+        raise ValueError(str(error)) from error
 
 
 def _file_digest(path: Path) -> str:
     stat = path.stat()
-    return _digest_of(str(path.resolve()), stat.st_size, stat.st_mtime_ns)
+    return _digest_of(path.resolve(), stat.st_size, stat.st_mtime_ns)
 
 
 @functools.cache
-def _digest_of(path: str, size: int, mtime_ns: int) -> str:
+def _digest_of(path: Path, size: int, mtime_ns: int) -> str:
     """sha256 of a file, taken once per (path, size, modification time); of large files also once per user."""
     if size < _LARGE:
-        return _read_digest(path)
-    note = _cache_folder() / digest([path, size, mtime_ns])
-    if note.is_file():
+        return checkpoints.file_digest(path)
+    note = _cache_folder() / digest([str(path), size, mtime_ns])
+    try:
         return note.read_text()
-    found = _read_digest(path)
-    note.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=note.parent, delete=False) as file:
-        file.write(found)
-    os.replace(file.name, note)
+    except OSError:
+        found = checkpoints.file_digest(path)
+    try:
+        _note(note, found)
+    except OSError as error:  # a home that cannot be written costs time only
+        log.info("the digest of %s is not remembered: %s", path, error)
     return found
 
 
-def _read_digest(path: str) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _note(note: Path, text: str) -> None:
+    """Whole or not there, whatever else is noting the same."""
+    note.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", dir=note.parent, delete=False) as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(file.name, note)
 
 
 def _cache_folder() -> Path:
@@ -74,7 +78,12 @@ def find_folder(target: str, revision: str | None) -> tuple[Path | None, str | N
         raise ValueError(f"no model folder {target!r}")
     cache = _hub_cache() / f"models--{target.replace('/', '--')}"
     pointer = cache / "refs" / (revision or "main")
-    commit = pointer.read_text().strip() if pointer.is_file() else revision or _ask_hub(target)
+    if pointer.is_file():
+        commit = pointer.read_text().strip()
+    elif revision is not None and (_COMMIT.fullmatch(revision) or (cache / "snapshots" / revision).is_dir()):
+        commit = revision
+    else:  # a branch or tag is no identity: it may move, and once it is in the cache it has a commit
+        commit = _ask_hub(target, revision or "main")
     snapshot = cache / "snapshots" / commit
     return (snapshot if snapshot.is_dir() else None), commit
 
@@ -85,10 +94,10 @@ def _hub_cache() -> Path:
 
 
 @functools.cache
-def _ask_hub(name: str) -> str:
-    """The commit that a hub model's main branch stands at."""
-    url = f"{os.environ.get('HF_ENDPOINT', 'https://huggingface.co').rstrip('/')}/api/models/{name}"
-    way_out = f"give a folder, or the commit: revision = \"...\" in the engine table of {name!r}"
+def _ask_hub(name: str, revision: str) -> str:
+    """The commit that a branch or tag of a hub model stands at."""
+    url = f"{os.environ.get('HF_ENDPOINT', 'https://huggingface.co').rstrip('/')}/api/models/{name}/revision/{quote(revision, safe='')}"
+    way_out = f'give a folder, or the commit (40 hex digits): revision = "..." in the engine table of {name!r}'
     try:
         answer = httpx.get(url, timeout=20, follow_redirects=True).raise_for_status()
         return str(answer.json()["sha"])

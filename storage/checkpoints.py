@@ -4,6 +4,7 @@ import hashlib
 import os
 import shutil
 import uuid
+from collections.abc import Callable
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -13,10 +14,10 @@ from storage.objects import sync_folder
 
 MODEL_FILES = (
     "*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json", "adapter_config.json",
-    "tokenizer*.json", "tokenizer.model", "*.tiktoken", "vocab.json", "vocab.txt", "merges.txt", "special_tokens_map.json",
-    "added_tokens.json", "chat_template.*",
+    "*quant*config.json", "tokenizer*.json", "*.model", "*.tiktoken", "vocab.json", "vocab.txt", "merges.txt",
+    "special_tokens_map.json", "added_tokens.json", "chat_template.*",
 )  # fmt: skip
-"""What makes a model; optimizer states, trainer logs and the like stay behind."""
+"""What makes a model: weights, configs (of quantisation too), tokenizer, template. Optimizer states, logs and the like stay behind."""
 
 
 def adopt(store: Path, folder: Path) -> tuple[str, str]:
@@ -55,9 +56,18 @@ def model_files(folder: Path) -> list[Path]:
     return files
 
 
-def folder_digest(folder: Path) -> str:
-    """40 hex digits over the names and bytes of the model's files: the revision that engines know the model by."""
-    return digest([[file.name, _sha256(file)] for file in model_files(folder)])
+def file_digest(path: Path) -> str:
+    """sha256 of a file, 64 hex digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def folder_digest(folder: Path, of_file: Callable[[Path], str] = file_digest) -> str:
+    """40 hex digits over the names and bytes of the model's files: the revision that engines know the model by.
+
+    `of_file` may remember digests of files it has read.
+    """
+    return digest([[file.name, of_file(file)] for file in model_files(folder)])
 
 
 def damage(root: Path, path: str, want: str, deep: bool) -> str | None:
@@ -83,8 +93,3 @@ def _place(staged: Path, final: Path) -> None:
     except OSError:
         if not final.is_dir():  # else another process adopted the same model first
             raise
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -103,7 +103,13 @@ def test_a_folder_is_known_by_its_content_wherever_it_lies(tmp_path):
     assert ids[0].revision.startswith("sha256:")
 
 
-@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json", "chat_template.jinja", "generation_config.json"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "config.json", "model.safetensors", "tokenizer.json", "spiece.model", "chat_template.jinja", "generation_config.json",
+        "quantize_config.json", "hf_quant_config.json",
+    ],
+)  # fmt: skip
 def test_each_deciding_file_changes_the_identity(tmp_path, name):
     before = folder_digest(folder_of(tmp_path))
     (tmp_path / name).write_text("changed!")
@@ -126,10 +132,19 @@ def test_large_files_are_digested_once_per_size_and_time(tmp_path, monkeypatch):
     assert folder_digest(folder) == first
 
 
-@pytest.mark.parametrize(("missing", "said"), [("config.json", "no config.json"), ("model.safetensors", "only safetensors are read")])
-def test_a_folder_without_a_model_says_what_is_missing(tmp_path, missing, said):
+def test_a_home_that_cannot_be_written_costs_no_digest(tmp_path, monkeypatch):
+    (tmp_path / "cache").write_text("no folder")
+    folder = folder_of(tmp_path / "m")
+    with open(folder / "model.safetensors", "wb") as file:
+        file.truncate(101 << 20)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert len(folder_digest(folder)) == 40
+
+
+@pytest.mark.parametrize("missing", ["config.json", "model.safetensors"])
+def test_a_folder_without_a_model_says_what_it_needs(tmp_path, missing):
     (folder_of(tmp_path) / missing).unlink()
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=r"no model in .*: it needs a config\.json and \*\.safetensors weights, it has \['"):
         identity(EngineSpec(ref=f"hf:{tmp_path}"))
 
 
@@ -139,6 +154,7 @@ def test_options_that_change_replies_are_identity_and_hardware_is_not(tmp_path):
     assert plain == identity(EngineSpec(ref=f"vllm:{folder}", tensor_parallel_size=8, gpu_memory_utilization=0.5, max_num_seqs=4))
     assert identity(EngineSpec(ref=f"vllm:{folder}", quantization="fp8")).options == (("quantization", "fp8"),)
     assert identity(EngineSpec(ref=f"vllm:{folder}", dtype="float32")) != plain
+    assert identity(EngineSpec(ref=f"vllm:{folder}", load_format="dummy")) != plain  # random weights
 
 
 def test_a_folder_takes_no_declared_revision(tmp_path):
@@ -175,8 +191,8 @@ def test_a_cached_hub_model_is_known_by_its_commit(tmp_path, monkeypatch):
 
 class Hub(BaseHTTPRequestHandler):
     def do_GET(self):
-        known = self.path == "/api/models/org/known"
-        body = json.dumps({"sha": "abc123"} if known else {"error": "no such model"}).encode()
+        known = {"/api/models/org/known/revision/main": "abc123", "/api/models/org/known/revision/a%2Fb": "def456"}.get(self.path)
+        body = json.dumps({"sha": known} if known else {"error": "no such model"}).encode()
         self.send_response(200 if known else 404)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -193,9 +209,11 @@ def test_the_commit_of_a_hub_model_that_is_not_here_is_asked_for_or_demanded(tmp
     monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
     try:
         assert identity(EngineSpec(ref="vllm:org/known")).revision == "abc123"
-        assert identity(EngineSpec(ref="vllm:org/unknown", revision="def456")).revision == "def456"
-        with pytest.raises(ValueError, match=r"revision = "):
-            identity(EngineSpec(ref="vllm:org/unknown"))
+        assert identity(EngineSpec(ref="vllm:org/known", revision="a/b")).revision == "def456"
+        assert identity(EngineSpec(ref="vllm:org/unknown", revision="0" * 40)).revision == "0" * 40
+        for revision in (None, "main", "v1"):
+            with pytest.raises(ValueError, match=r"the commit \(40 hex digits\): revision = "):
+                identity(EngineSpec(ref="vllm:org/unknown", revision=revision))
     finally:
         server.shutdown()
         server.server_close()
