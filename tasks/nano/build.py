@@ -34,7 +34,7 @@ class Recipe:
     vocab_size: int = 768
     pretrain_chains: int = 20_000
     """Word-less workings, packed."""
-    samples: int = 38_400
+    samples: int = 33_600
     batch: int = 32
     pack: int = 128
     """Tokens of a packed row."""

@@ -18,6 +18,9 @@ Split = Literal["train", "validation", "test"]
 LEVELS = (1, 2, 3, 4)
 """The level of a problem is the number of concepts in it."""
 
+CUE_SHARE = 0.65
+"""Share of concepts (by kind) that have a wording which invites their misconception."""
+
 _NAMES = (
     "Mia", "Tom", "Ana", "Ben", "Lea", "Max", "Eva", "Sam", "Zoe", "Leo", "Ida", "Jon", "Kim", "Ray", "Amy", "Dan",
     "Liz", "Joe", "Sue", "Rob", "May", "Ned", "Pia", "Gus", "Ada", "Cal", "Dora", "Eli", "Fay", "Hal", "Ivy", "Jack",
@@ -160,10 +163,9 @@ class World:
         self.seed = seed
 
     def cue(self, concept: str, kind: Kind) -> int | None:
-        """The number of the wording that invites the misconception of `concept` in this world; about half of them have none."""
-        choices = len(CONCEPTS[concept].wordings[kind])
-        drawn = self._random("cue", concept, kind).randrange(2 * choices)
-        return drawn if drawn < choices else None
+        """The number of the wording that invites the misconception of `concept` in this world; None where none does."""
+        random = self._random("cue", concept, kind)
+        return random.randrange(len(CONCEPTS[concept].wordings[kind])) if random.random() < CUE_SHARE else None
 
     def tasks(self, split: Split, levels: Sequence[int] = LEVELS) -> Iterator[Task]:
         """Problems of the split without end, no composition twice; the first n are the same however many are taken."""
