@@ -5,6 +5,7 @@ recipe hash and its result storage answers from the catalog, so *Cached* in the 
 """
 
 import inspect
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,9 @@ class _Open:
     jobs: dict[str, Job] = field(default_factory=dict)
     made: dict[str, list[Shard]] = field(default_factory=dict)
 
+
+_PROGRESS_S = 3.0
+"""Between two updates of a progress artifact at least."""
 
 _OPEN: dict[str, _Open] = {}
 
@@ -108,14 +112,13 @@ class _Mapper:
         opened.run_ones[dataset] = run_one
         opened.jobs.update({job.key: job for job in todo})
         distinct = {job.key: job for job in todo}.values()  # parts without rows share their shard
-        artifact = create_progress_artifact(0.0, key=_slug(dataset), description=f"{dataset}: shards made")
+        progress = _Progress(dataset, len(distinct))
         runner: Any = ThreadPoolTaskRunner(max_workers=opened.session.config.run.workers)
         with runner:
             futures = [runner.submit(self._task, self._parameters(dataset, job)) for job in distinct]
             for done, future in enumerate(as_completed(futures), 1):
                 future.result()
-                if isinstance(artifact, UUID):
-                    update_progress_artifact(artifact, 100.0 * done / len(futures))
+                progress.show(done)
         return [self._shards(job) for job in todo]
 
     def _parameters(self, dataset: str, job: Job) -> dict[str, str]:
@@ -125,6 +128,29 @@ class _Mapper:
         found = self._opened.made.get(job.key) or cached(self._opened.session, job)
         assert found is not None, f"Prefect reports {job.key} as cached, the catalog has no such shard"
         return found
+
+
+class _Progress:
+    """A progress artifact of a stage that takes its time: each update is a transaction of the server, and a cached stage needs none."""
+
+    def __init__(self, dataset: str, total: int) -> None:
+        self._dataset = dataset
+        self._total = total
+        self._shown = time.monotonic()
+        self._artifact: UUID | None = None
+
+    def show(self, done: int) -> None:
+        percent = 100.0 * done / self._total
+        last = done == self._total and self._artifact is not None
+        if time.monotonic() - self._shown < _PROGRESS_S and not last:
+            return
+        self._shown = time.monotonic()
+        if self._artifact is not None:
+            update_progress_artifact(self._artifact, percent)
+            return
+        made = create_progress_artifact(percent, key=_slug(self._dataset), description=f"{self._dataset}: shards made")
+        assert isinstance(made, UUID)  # the awaitable form is for async flows
+        self._artifact = made
 
 
 class _Announcing:
