@@ -28,6 +28,7 @@ T = TypeVar("T")
 A = TypeVar("A", bound=BaseModel)
 
 _LONGEST_BACKOFF_S = 60.0
+_SHORTEST_WAIT_S = 0.01
 _CONNECT_S = 10.0
 
 
@@ -282,8 +283,9 @@ class HttpBackend:
         return _Failure(reason, "give up")
 
     def _pause(self, tried: int, failure: _Failure) -> float:
-        """Exponential backoff with jitter, on top of what the server asked for."""
-        backoff = min(_LONGEST_BACKOFF_S, self._spec.backoff_s * 2.0 ** min(tried - 1, 16))
+        """Exponential backoff with jitter, on top of what the server asked for. Never nothing where only patience ends the waiting."""
+        first = max(self._spec.backoff_s, _SHORTEST_WAIT_S if failure.refused else 0.0)
+        backoff = min(_LONGEST_BACKOFF_S, first * 2.0 ** min(tried - 1, 16))
         return (failure.wait_s or 0.0) + backoff * random.uniform(0.5, 1.5)
 
 
@@ -297,7 +299,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     except ValueError:
         try:
             seconds = email.utils.parsedate_to_datetime(text).timestamp() - time.time()
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
     return max(0.0, seconds) if seconds < float("inf") else None
 
