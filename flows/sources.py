@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ _SUFFIXES = (".jsonl", ".json", ".parquet", ".arrow")
 
 def open_source(path: Path) -> Source:
     """The records of a file, or of every data file below a folder (a Hugging Face `datasets` folder too), in the order of their names."""
+    path = Path(os.path.abspath(path))  # "." has no name, and names of sources come from it
     files = data_files(path)
     return Source(tuple(files), _digest(path, files), lambda: _records(path, files))
 
@@ -42,8 +44,8 @@ def _label(root: Path, file: Path) -> str:
 
 
 def _digest(root: Path, files: list[Path]) -> str:
-    """sha256 over names and bytes: moving the folder changes nothing, changing a byte does."""
-    whole = hashlib.sha256()
+    """sha256 over names (that of a folder of several files too: sources are called after it) and bytes; where they lie changes nothing."""
+    whole = hashlib.sha256(f"{root.name}\0".encode() if len(files) > 1 else b"")
     for file in files:
         with file.open("rb") as stream:
             whole.update(f"{_label(root, file)}\0{hashlib.file_digest(stream, 'sha256').hexdigest()}\n".encode())

@@ -86,3 +86,12 @@ def test_a_damaged_parquet_file_is_an_error_that_names_it(tmp_path):
     (tmp_path / "a.parquet").write_bytes(b"PAR1 this is no parquet file PAR1")
     with pytest.raises(ValueError, match=r"a\.parquet"):
         records(tmp_path / "a.parquet")
+
+
+def test_a_folder_counts_by_its_name_too_because_sources_are_called_after_it(tmp_path):
+    for folder in ("one/gsm", "two/gsm", "two/math"):
+        (tmp_path / folder).mkdir(parents=True)
+        for file in ("a.jsonl", "b.jsonl"):
+            (tmp_path / folder / file).write_text(json.dumps(ROWS[0]))
+    one, two, other = (open_source(tmp_path / folder).digest for folder in ("one/gsm", "two/gsm", "two/math"))
+    assert one == two != other
