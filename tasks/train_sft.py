@@ -20,6 +20,9 @@ from storage.schemas import Checkpoint
 from tasks.prompts import PromptField, PromptText, fill, load_prompt
 from tasks.stage import Dataset, ModelFolder, Runtime, StageConfig, Workdir, stage
 
+_CHECKOUT = Path(__file__).parents[1]
+"""Where the process runs: `-m` looks in its folder first, and the caller's may hold another package `tasks`."""
+
 
 class TrainingError(Exception):
     """The training process failed; the message ends with its last lines."""
@@ -113,9 +116,9 @@ def _demand_certificate(examples: Dataset) -> None:
 def _spec(examples: Dataset, base: ModelFolder, work: Workdir, config: TrainSftConfig) -> dict[str, Any]:
     """All that the process needs."""
     return {
-        "files": [str(f) for f in examples.files],
-        "base": str(base.path),
-        "work": str(work.path),
+        "files": [str(f.absolute()) for f in examples.files],
+        "base": str(base.path.absolute()),
+        "work": str(work.path.absolute()),
         "prompt": config.prompt.model_dump(),
         "max_length": config.max_length,
         "settings": config.model_dump(exclude={"base", "prompt", "max_length"}),
@@ -140,7 +143,7 @@ def _run(folder: Path) -> None:
     command = [sys.executable, "-m", "tasks.train_sft", str(folder / "spec.json")]
     log = folder / "log.txt"
     with log.open("ab") as out:
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=out, stderr=subprocess.STDOUT, env=environment)
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=out, stderr=subprocess.STDOUT, env=environment, cwd=_CHECKOUT)
         try:
             status = process.wait()
         finally:

@@ -199,6 +199,14 @@ def test_killed_and_run_again_it_goes_on_at_its_checkpoint_and_ends_as_if_undist
 
 
 @pytest.mark.slow
+def test_it_trains_from_any_folder_even_one_with_another_package_of_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "tasks").mkdir()
+    (tmp_path / "tasks" / "__init__.py").write_text("raise ImportError('not these tasks')")
+    monkeypatch.chdir(tmp_path)
+    assert trained(Path("here"), max_steps=2).steps == 2
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks for the training process in /proc")
 def test_the_training_ends_with_the_flow_that_started_it(tmp_path: Path):
     spec = str(tmp_path / "store" / "work" / "shard" / "spec.json").encode()
