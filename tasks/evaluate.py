@@ -29,7 +29,7 @@ class EvaluateConfig(StageConfig):
     """Seed of the bootstrap."""
 
 
-@stage(scope="dataset")
+@stage(scope="dataset", tools=("numpy",))  # whose generators may draw other resamples in another version (NEP 19)
 def evaluate(verdicts: list[Verdict], rollouts: list[Rollout], config: EvaluateConfig) -> Iterator[Made[Evaluation]]:
     """One row a metric. Raises ValueError when there is nothing to evaluate or a problem has fewer rollouts than a k."""
     problems = _in_order(verdicts, rollouts)
