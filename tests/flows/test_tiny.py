@@ -35,7 +35,7 @@ def store(run):
 
 def test_rows_add_up_at_every_stage(store):
     heads = store.heads()
-    assert len(heads) == 16
+    assert len(heads) == 15
     for head in heads:
         head.balance.check()
         assert head.complete
