@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from storage.errors import StoreError
 from storage.objects import ROW_GROUP, ZSTD_LEVEL
-from storage.schemas import ROW_TYPES, columns_doc, key_column
+from storage.schemas import ROW_TYPES, Protected, columns_doc, key_column
 from storage.versions import Version
 
 if TYPE_CHECKING:
@@ -54,7 +54,8 @@ def export(store: Store, spec: str, folder: str | Path, include_restricted: bool
         counts = _write_data(store, version, staged / "data", restricted)
         done = Exported(folder, version.spec, sum(counts), version.n_rows - sum(counts), len(counts))
         lineage = _lineage(store, version)
-        (staged / "version.json").write_text(json.dumps(_facts(version, done, lineage), indent=1, sort_keys=True, ensure_ascii=False))
+        facts = json.dumps(_facts(version, done, lineage), indent=1, sort_keys=True, ensure_ascii=False)
+        (staged / "version.json").write_text(facts, encoding="utf-8")
         (staged / "README.md").write_text(_card(version, done, lineage), encoding="utf-8")
         os.replace(staged, folder)
     finally:
@@ -76,6 +77,8 @@ def _lineage(store: Store, version: Version) -> list[Version]:
 
 def _restricted_problems(store: Store, version: Version) -> pa.Array:
     """Ids of the problems whose rows must stay behind."""
+    if ROW_TYPES[version.row_type] is Protected:
+        raise StoreError(f"{version.spec} holds the texts of benchmarks, which are others': export it with include_restricted if you may")
     if key_column(ROW_TYPES[version.row_type]) is None:
         return pa.array([], pa.string())
     sources = [v for v in (version, *_lineage(store, version)) if v.row_type == "Problem"]

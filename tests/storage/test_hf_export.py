@@ -10,7 +10,7 @@ from making import commit, problem, put
 
 from storage.errors import StoreError
 from storage.export import export
-from storage.schemas import Evaluation, Example, Problem, Solution, to_table
+from storage.schemas import Evaluation, Example, Problem, Protected, Solution, to_table
 from storage.store import Store
 
 
@@ -63,6 +63,14 @@ def test_rows_of_unknown_problems_are_not_exported_unless_told_so(local: Store, 
     metric = to_table([Evaluation("a", "pass@1", 0.5, None, 0.4, 0.6, 10, 1, 0)], Evaluation)
     local.publish("t.metrics", {"p": commit(local, metric, {"n": 2}).key})
     assert export(local, "t.metrics", tmp_path / "metrics").n_rows == 1  # rows of no problem
+
+
+def test_texts_of_benchmarks_are_not_exported_unless_told_so(local: Store, tmp_path: Path) -> None:
+    table = to_table([Protected("a", "bench", "1", "a question of somebody else")], Protected)
+    local.publish("t.protected", {"p": commit(local, table, {"n": 1}).key})
+    with pytest.raises(StoreError, match=r"t\.protected@1 holds the texts of benchmarks, .* export it with include_restricted if you may"):
+        export(local, "t.protected", tmp_path / "out")
+    assert export(local, "t.protected", tmp_path / "out", include_restricted=True).n_rows == 1
 
 
 def test_the_card_and_version_json_say_what_it_is_and_where_it_comes_from(local: Store, tmp_path: Path) -> None:
