@@ -6,6 +6,7 @@ declared for it. Where a model runs, and how fast, never counts.
 
 import functools
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from models.engine import Backend, Identity
 from models.weights import find_folder, folder_digest
+from storage.checkpoints import file_digest
 
 log = logging.getLogger(__name__)
 
@@ -151,8 +153,13 @@ _HARDWARE = {
 def identity(spec: EngineSpec) -> Identity:
     """Whose replies these are, without starting anything. Raises ValueError when the model cannot be told."""
     ref = spec.parsed.asked
-    options = {k: str(v) for k, v in spec.server_options.items() if k not in _HARDWARE and not k.startswith(_HARDWARE_PREFIXES)}
+    options = {k: _told(v) for k, v in spec.server_options.items() if k not in _HARDWARE and not k.startswith(_HARDWARE_PREFIXES)}
     return Identity(*_named(spec, ref), options=tuple(sorted(options.items())))
+
+
+def _told(value: Any) -> str:
+    """An option as it counts: a file (of a chat template, say) by what is in it, wherever it lies."""
+    return f"sha256:{file_digest(Path(value))}" if isinstance(value, str) and os.path.isfile(value) else str(value)
 
 
 def _named(spec: EngineSpec, ref: ModelRef) -> tuple[str, str]:

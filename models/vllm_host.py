@@ -43,7 +43,8 @@ def command_of(spec: EngineSpec, identity: Identity) -> tuple[list[str], dict[st
         # a seed with a chunked prefill kills the CPU engine: room for every batch of prompts in one piece
         options |= {"max_num_batched_tokens": 65536, "block_size": 32}
         environment.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
-    options |= spec.server_options
+    # the server has a working folder of its own
+    options |= {k: os.path.abspath(v) if isinstance(v, str) and os.path.isfile(v) else v for k, v in spec.server_options.items()}
     return [vllm_python(), "-m", "vllm.entrypoints.openai.api_server", *arguments(options)], environment
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from models.refs import EngineSpec, ModelRef, identity, model_folder, open_backend
+from models.vllm_host import command_of
 from models.weights import folder_digest
 
 names = st.text("abcXYZ019-_./", min_size=1, max_size=20)
@@ -155,6 +156,21 @@ def test_options_that_change_replies_are_identity_and_hardware_is_not(tmp_path):
     assert identity(EngineSpec(ref=f"vllm:{folder}", quantization="fp8")).options == (("quantization", "fp8"),)
     assert identity(EngineSpec(ref=f"vllm:{folder}", dtype="float32")) != plain
     assert identity(EngineSpec(ref=f"vllm:{folder}", load_format="dummy")) != plain  # random weights
+
+
+def test_a_template_given_to_the_server_counts_by_its_content_and_is_found_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MATHMILL_VLLM_PYTHON", sys.executable)
+    folder = folder_of(tmp_path / "m")
+    (tmp_path / "chat.jinja").write_text("one")
+    spec = EngineSpec(ref=f"vllm:{folder}", chat_template="chat.jinja")
+    before = identity(spec)
+    assert before == identity(EngineSpec(ref=f"vllm:{folder}", chat_template=str(tmp_path / "chat.jinja")))
+    assert str(tmp_path / "chat.jinja") in command_of(spec, before)[0]
+    (tmp_path / "chat.jinja").write_text("two")
+    assert identity(spec) != before
+    written_out = "{{ messages }}" * 1000
+    assert identity(EngineSpec(ref=f"vllm:{folder}", chat_template=written_out)).options == (("chat_template", written_out),)
 
 
 def test_a_folder_takes_no_declared_revision(tmp_path):
