@@ -1,7 +1,10 @@
 """What tests of recipes share: a store, the counting server, recipes carried out in this process without Prefect, and the command line."""
 
 import json
+import os
+import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -90,6 +93,27 @@ class Factory:
 def factory(tmp_path: Path) -> Iterator[Factory]:
     with FakeOpenAI() as server:
         yield Factory(server, tmp_path)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Any:
+    """`with small_disk(kilobytes) as (folder, grow)`: a disk of its own, in memory; `grow()` gives it 64 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+
+    def mount(*options: str) -> bool:
+        return subprocess.run(["mount", *options, str(folder)], capture_output=True).returncode == 0
+
+    @contextmanager
+    def mounted(kilobytes: int) -> Iterator[tuple[Path, Any]]:
+        if os.geteuid() != 0 or not mount("-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs"):
+            pytest.skip("a small disk can only be mounted by root, where mounts are allowed")
+        try:
+            yield folder, lambda: mount("-o", "remount,size=64m")
+        finally:
+            subprocess.run(["umount", str(folder)], check=True)
+
+    return mounted
 
 
 @dataclass(frozen=True)
