@@ -7,14 +7,13 @@ from typing import Annotated
 import typer
 
 from flows import cli_look, cli_services, screen
-from flows.config import RecipeConfig, did_you_mean, load_config, load_recipe, outline
+from flows.config import RecipeConfig, check_inputs, load_config, load_recipe
 from flows.graph import UsageError
 from flows.make import Line
 from flows.places import catalog_url, store_root
 from flows.report import metrics, what_next, wrap_up
 from flows.services import prefect_api
 from flows.session import Session
-from flows.sources import data_files
 from storage.store import Store
 
 app = typer.Typer(
@@ -65,18 +64,15 @@ def backfill(
 def _carry_out(config: RecipeConfig, store: Path | None, given: list[str], round_: int | None, replay: bool, as_json: bool) -> int:
     inputs = _inputs(config.recipe, given)
     root = store_root(store)
-    opened = Store.open(root, catalog_url())
-    with prefect_api(root):
-        from flows.scheduled import run_here  # imports prefect, which reads its settings from the environment
-
     scope = None if round_ is None else f"round={round_}/"
-    session = Session(opened, config, round_=round_ or 0, scope=scope, replay=replay)
-    try:
+    with Store.open(root, catalog_url()) as opened:
+        with prefect_api(root):
+            from flows.scheduled import run_here  # imports prefect, which reads its settings from the environment
+
+        session = Session(opened, config, round_=round_ or 0, scope=scope, replay=replay)
         with screen.watcher(as_json) as watcher:
             lines = run_here(session, inputs, watcher)
         _report(opened, config, lines, wrap_up(opened, config, lines), as_json)
-    finally:
-        opened.close()
     return 3 if _quarantined(lines) else 0
 
 
@@ -96,20 +92,13 @@ def _quarantined(lines: list[Line]) -> int:
 
 def _inputs(recipe: str, given: list[str]) -> dict[str, str]:
     """What `--input` gives, looked at before anything is started."""
-    known = outline(recipe).inputs
     inputs = {}
     for text in given:
         name, equals, value = text.partition("=")
         if not equals or not value:
             raise UsageError(f"cannot read --input {text!r}: write NAME=FILE")
-        if name not in known:
-            raise UsageError(f"recipe {recipe!r} has no input {name!r}: have {sorted(known)}{did_you_mean(name, known)}")
         inputs[name] = value
-    for name, kind in known.items():
-        if name not in inputs:
-            raise UsageError(f"recipe {recipe!r} needs --input {name}={kind}")
-        if kind == "FILE":
-            data_files(Path(inputs[name]))
+    check_inputs(recipe, inputs)
     return inputs
 
 

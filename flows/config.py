@@ -5,7 +5,7 @@ import functools
 import importlib
 import pkgutil
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 import flows.recipes
 from flows.graph import Outline, Recipe, UsageError
+from flows.sources import data_files
 from models.refs import EngineSpec, model_folder
 from storage.errors import StoreError
 from storage.publish import check_new_name
@@ -137,10 +138,27 @@ def load_config(recipe: str, config_file: Path | None = None, sets: Sequence[str
     values: dict[str, Any] = {n: _validated(c.stage.config_type, n, tables.get(n, {})) for n, c in outline(recipe).calls.items()}
     values["engines"] = {role: _validated(EngineSpec, f"engines.{role}", table) for role, table in tables.get("engines", {}).items()}
     values["run"] = _validated(RunOptions, "run", tables.get("run", {}))
-    config = RecipeConfig(recipe, name or recipe, form(**values))
+    return checked(RecipeConfig(recipe, name or recipe, form(**values)))
+
+
+def checked(config: RecipeConfig) -> RecipeConfig:
+    """The same, once its datasets' names are names and its models are there. Raises UsageError."""
     _check_names(config)
     _check_models(config)
     return config
+
+
+def check_inputs(recipe: str, inputs: Mapping[str, str]) -> None:
+    """Raises UsageError for an input that the recipe does not have, one that is missing, and a file that cannot be read."""
+    known = outline(recipe).inputs
+    for name in inputs:
+        if name not in known:
+            raise UsageError(f"recipe {recipe!r} has no input {name!r}: have {sorted(known)}{did_you_mean(name, known)}")
+    for name, kind in known.items():
+        if name not in inputs:
+            raise UsageError(f"recipe {recipe!r} needs --input {name}={kind}")
+        if kind == "FILE":
+            data_files(Path(inputs[name]))
 
 
 def _check_names(config: RecipeConfig) -> None:

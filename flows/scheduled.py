@@ -8,7 +8,7 @@ import inspect
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 from prefect import flow, get_run_logger, task
@@ -21,8 +21,9 @@ from prefect.futures import as_completed
 from prefect.results import ResultRecord, ResultRecordMetadata
 from prefect.serializers import JSONSerializer
 from prefect.task_runners import ThreadPoolTaskRunner
+from pydantic import Field
 
-from flows.config import Form, RecipeConfig, form_of, load_recipe
+from flows.config import Form, RecipeConfig, check_inputs, checked, form_of, load_recipe
 from flows.graph import Call
 from flows.make import Line, Make, RunOne, Silent, Watcher
 from flows.places import catalog_url, store_root
@@ -250,14 +251,12 @@ def flow_of(recipe: str) -> Flow[..., Any]:
     form = form_of(recipe)
 
     def body(config: Form, inputs: dict[str, str], store: str, name: str, partition: int | None) -> dict[str, int]:
-        opened = Store.open(store_root(store), catalog_url())
-        settings = RecipeConfig(recipe, name or recipe, config)
-        session = Session(opened, settings, round_=partition or 0, scope=None if partition is None else f"round={partition}/")
-        try:
+        settings = checked(RecipeConfig(recipe, name or recipe, config))
+        check_inputs(recipe, inputs)
+        with Store.open(store_root(store), catalog_url()) as opened:
+            session = Session(opened, settings, round_=partition or 0, scope=None if partition is None else f"round={partition}/")
             lines = run_in_prefect(session, inputs, _Logging())
             wrap_up(opened, settings, lines)
-        finally:
-            opened.close()
         return {line.dataset: line.version.n for line in lines}
 
     parameters = [
@@ -265,7 +264,7 @@ def flow_of(recipe: str) -> Flow[..., Any]:
         ("inputs", dict[str, str], {}),
         ("store", str, ""),
         ("name", str, ""),
-        ("partition", int | None, None),
+        ("partition", Annotated[int, Field(ge=0)] | None, None),
     ]
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
     body.__signature__ = inspect.Signature([inspect.Parameter(n, kind, default=d, annotation=a) for n, a, d in parameters])  # type: ignore[attr-defined]

@@ -7,6 +7,7 @@ import yaml
 from pydantic import TypeAdapter
 
 from flows.config import form_of, load_config, recipe_names
+from flows.graph import UsageError
 from flows.services import POOLS
 
 ROOT = Path(__file__).parents[2]
@@ -88,6 +89,28 @@ def test_a_value_out_of_range_is_refused_before_anything_runs():
 
     with pytest.raises(ParameterTypeError, match="samples"):
         flow("solve").validate_parameters(defaults("solve") | {"config": {"solve": {"samples": 0}}})
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"name": "No Name"}, "--name No Name: no dataset name"),
+        ({"inputs": {"problem": "x.jsonl"}}, "no input 'problem': have \\['problems'\\]; did you mean 'problems'"),
+        ({"inputs": {}}, "needs --input problems=FILE"),
+    ],
+)
+def test_a_run_form_that_cannot_work_is_refused_before_a_store_is_made(tmp_path, given, said):
+    arguments = {"config": form_of("solve")(), "inputs": {}, "store": str(tmp_path / "s"), "name": "", "partition": None}
+    with pytest.raises(UsageError, match=said):
+        flow("solve").fn(**{**arguments, **given})
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_round_below_zero_is_refused():
+    from prefect.exceptions import ParameterTypeError
+
+    with pytest.raises(ParameterTypeError, match="partition"):
+        flow("solve").validate_parameters(defaults("solve") | {"partition": -1})
 
 
 def test_a_form_that_names_one_field_leaves_the_others_as_packaged():
