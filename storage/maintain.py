@@ -230,6 +230,11 @@ def _checkpoint_problems(store: Store, deep: bool) -> Iterator[str]:
             if version.row_type != "Checkpoint" or version.digest in seen:
                 continue
             seen.add(version.digest)
-            for row in store.table(version, ["id", "path"]).to_pylist():
+            try:
+                rows = store.table(version, ["id", "path"]).to_pylist()
+            except StoreError as error:
+                yield f"{version.spec}: its checkpoints cannot be told: {error}"
+                continue
+            for row in rows:
                 if problem := damage(store.root, row["path"], row["id"], deep):
                     yield f"{version.spec}: {problem}"

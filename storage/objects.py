@@ -96,16 +96,18 @@ class Objects:
         return ObjectInfo(content, table.num_rows, n_bytes)
 
     def read(self, content: str, columns: Sequence[str] | None = None) -> pa.Table:
-        """The rows of an object, only `columns` of them if given."""
+        """The rows of an object, only `columns` of them if given. Raises StoreError for a missing or damaged file."""
         try:
-            file = pq.ParquetFile(self.path(content))
+            with pq.ParquetFile(self.path(content)) as file:
+                have = file.schema_arrow.names
+                if columns is not None and not set(columns) <= set(have):
+                    raise StoreError(f"no column {sorted(set(columns) - set(have))}: have {have}")
+                table = file.read(columns=list(columns) if columns is not None else None)
         except FileNotFoundError:
             raise StoreError(f"object {content} is not in {self.root}: `mathmill fsck` lists what needs it") from None
-        with file:
-            have = file.schema_arrow.names
-            if columns is not None and not set(columns) <= set(have):
-                raise StoreError(f"no column {sorted(set(columns) - set(have))}: have {have}")
-            table = file.read(columns=list(columns) if columns is not None else None)
+        except (pa.ArrowException, OSError) as error:
+            way_out = "remove that file and run again, and its shard is computed anew"
+            raise StoreError(f"object {content}: {self.relative(content)} cannot be read: {error}; {way_out}") from error
         row = (table.schema.metadata or {}).get(b"mathmill.row")
         return table.replace_schema_metadata({"mathmill.row": row} if row else None)
 
@@ -115,7 +117,9 @@ class Objects:
             return f"object {content}: the file {self.relative(content)} is missing"
         try:
             found = content_hash(self.read(content))
-        except (pa.ArrowException, OSError, TypeError) as error:
+        except StoreError as error:
+            return str(error)
+        except TypeError as error:
             return f"object {content}: {self.relative(content)} cannot be read: {error}"
         return None if found == content else f"object {content}: {self.relative(content)} holds other rows ({found})"
 

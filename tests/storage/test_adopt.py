@@ -87,3 +87,6 @@ def test_fsck_finds_a_checkpoint_that_changed_or_is_gone(local: Store, tmp_path:
     assert local.fsck() == [] and f"the files in {path} have changed" in local.fsck(deep=True)[0]
     weights.unlink()
     assert f"no model in {local.root / path}" in local.fsck()[0]
+    local.files("t.sft")[0].unlink()
+    missing, unknown = local.fsck()
+    assert "is missing" in missing and "t.sft@1: its checkpoints cannot be told" in unknown

@@ -8,10 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from making import problems
+from making import problems, put, texts_of
 
 from storage.errors import StoreError
 from storage.objects import Objects, content_hash
+from storage.store import Store
 
 ROWS = st.lists(
     st.tuples(
@@ -113,6 +114,19 @@ def test_a_flipped_byte_is_found(tmp_path: Path, at: int) -> None:
     objects.path(content).chmod(0o644)
     objects.path(content).write_bytes(body)
     assert objects.verify(content) is not None
+
+
+def test_a_damaged_object_is_named_with_the_way_out_which_heals_it(local: Store) -> None:
+    keys = put(local, "p", {"a": "1"})
+    local.publish("t.rows", keys)
+    [path] = local.files("t.rows")
+    path.chmod(0o644)
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(StoreError, match=rf"object {path.stem}: .* cannot be read: .*; remove that file and run again"):
+        local.table("t.rows")
+    path.unlink()
+    assert local.lookup(keys["p"]) is None and put(local, "p", {"a": "1"}) == keys
+    assert texts_of(local.table("t.rows")) == {"a": "1"} and local.fsck(deep=True) == []
 
 
 def test_a_file_with_other_rows_and_a_missing_file_are_found(tmp_path: Path) -> None:
