@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 import openai
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, FiniteFloat, ValidationError
 
 from models.engine import EngineError, Identity, Prompt, Reply, Sampling
 from models.limiter import Limiter, limiter_of
@@ -47,7 +47,7 @@ class _Message(BaseModel):
 
 class _Logprobs(BaseModel):
     tokens: list[str]
-    token_logprobs: list[float | None]
+    token_logprobs: list[FiniteFloat | None]
 
 
 class _Choice(BaseModel):
@@ -66,7 +66,7 @@ class _Answer(BaseModel):
 
 class _Vector(BaseModel):
     index: int
-    embedding: list[float]
+    embedding: list[FiniteFloat]
 
 
 class _Vectors(BaseModel):

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.engine import EngineError, Message, Prompt, Sampling
-from models.http import _span, retry_after
+from models.http import Malformed, _checked, _Logprobs, _span, _Vectors, retry_after
 from models.limiter import limiter_of
 from models.refs import EngineSpec, open_backend
 from tests.fake_openai import FakeOpenAI, Fault, box_of, vector_of, words
@@ -265,6 +265,15 @@ def test_a_date_to_come_is_read_as_the_seconds_until_then():
     before = time.time()
     got = retry_after({"retry-after": formatdate(date, usegmt=True)})
     assert date - time.time() <= got <= date - before
+
+
+@pytest.mark.parametrize(("shape", "text"), [
+    (_Vectors, '{"data": [{"index": 0, "embedding": [0.5, NaN]}]}'),
+    (_Logprobs, '{"tokens": ["a"], "token_logprobs": [-Infinity]}'),
+])  # fmt: skip
+def test_numbers_that_are_none_are_a_malformed_answer(shape, text):
+    with pytest.raises(Malformed, match="finite number"):
+        _checked(shape, text)
 
 
 @given(st.text(max_size=40))
