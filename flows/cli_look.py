@@ -16,7 +16,7 @@ from storage.views import connect, refresh_views
 
 StoreOption = Annotated[Path | None, typer.Option("--store", help="Folder of the datasets; else $MATHMILL_STORE, else ./mathmill-data")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables")]
-LimitOption = Annotated[int, typer.Option("--limit", help="Rows to show at most")]
+LimitOption = Annotated[int, typer.Option("--limit", min=1, help="Rows to show at most")]
 
 
 def _open(store: Path | None) -> Store:
@@ -149,8 +149,8 @@ def fsck(
 
 
 def gc(
-    keep_last: Annotated[int | None, typer.Option("--keep-last", help="First expire all but so many versions of each dataset")] = None,
-    cache_days: Annotated[float, typer.Option("--cache-days", help="Keep unused shards this long")] = 30,
+    keep_last: Annotated[int | None, typer.Option("--keep-last", min=1, help="First expire all but that many versions a dataset")] = None,
+    cache_days: Annotated[float, typer.Option("--cache-days", min=0, help="Keep unused shards this long")] = 30,
     store: StoreOption = None,
     json: JsonOption = False,
 ) -> None:

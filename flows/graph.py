@@ -4,7 +4,7 @@ Row inputs are given by position and matched to the stage's parameters by their 
 models and folders are given by name.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -48,6 +48,16 @@ class Ref:
         if self.version is None:
             raise ValueError(f"{self.dataset} is not published yet")
         return self.version
+
+
+def input_dataset(store: Store, recipe: str, inputs: Mapping[str, str], name: str, row: type) -> Ref:
+    """The version that `--input NAME=DATASET[@VERSION]` names. Raises UsageError where it is not given or holds other rows."""
+    if name not in inputs:
+        raise UsageError(f"recipe {recipe!r} needs --input {name}=DATASET[@VERSION]")
+    version = store.resolve(inputs[name])
+    if version.row_type != row.__name__:
+        raise UsageError(f"--input {name}={inputs[name]}: needs {row.__name__} rows, it holds {version.row_type}")
+    return Ref.of(store, version)
 
 
 @dataclass(frozen=True)

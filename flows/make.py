@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from flows.graph import Call, InputFile, Ref, UsageError, bind
+from flows.graph import Call, InputFile, Ref, UsageError, bind, input_dataset
 from flows.publish import publish, scope_of
 from flows.session import Session
 from flows.shard import Job, cached, jobs, run_job
@@ -82,12 +82,7 @@ class Make:
         return InputFile(name, self._sources[name])
 
     def dataset(self, name: str, row: type) -> Ref:
-        if name not in self._inputs:
-            raise UsageError(f"recipe {self._session.config.recipe!r} needs --input {name}=DATASET[@VERSION]")
-        version = self._session.store.resolve(self._inputs[name])
-        if version.row_type != row.__name__:
-            raise UsageError(f"--input {name}={self._inputs[name]}: needs {row.__name__} rows, it holds {version.row_type}")
-        return Ref.of(self._session.store, version)
+        return input_dataset(self._session.store, self._session.config.recipe, self._inputs, name, row)
 
     def __call__(self, stage: Stage, *rows: Ref, name: str | None = None, protected: Ref | None = None, **named: Any) -> Ref:
         call = bind(stage, rows, name, protected, named)

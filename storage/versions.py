@@ -131,7 +131,7 @@ def resolve_in(connection: Connection, spec: str) -> Version:
         raise StoreError(f"no dataset {name!r}{f' (did you mean {close[0]!r}?)' if close else ''}: have {have}")
     if not at or pick == "latest":
         return fetch(connection, name, head)
-    if pick.isdecimal():
+    if pick.isdecimal() and len(pick) < 10:  # no catalog counts further
         return fetch(connection, name, int(pick))
     tags = tags_of(connection, name)
     if pick not in tags:

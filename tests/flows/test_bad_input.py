@@ -74,7 +74,7 @@ def test_texts_of_every_kind_go_through_the_whole_recipe_unchanged(factory):
         "𝔸 ≤ ∞",
         "'; DROP TABLE shard; --",
         "{}" * 500,
-        " \u2028",
+        "a\u2028b",
     ]
     file = factory.write([])
     file.write_text(lines(*({"id": f"t{i}", "problem": text, "answer": "1"} for i, text in enumerate(texts))))
@@ -95,7 +95,7 @@ def test_an_endpoint_that_refuses_the_key_stops_the_run_and_names_the_variable(f
 def test_a_full_disk_is_told_and_what_is_published_is_whole(tmp_path, small_disk):
     """At every size of disk the run fails with the same advice, and goes on from there when there is room."""
     source = Factory(FakeOpenAI(), tmp_path).write(range(24))
-    for kilobytes in (60, 200, 300, 700, 1100):
+    for kilobytes in (60, 300, 1000):
         with FakeOpenAI() as server, small_disk(kilobytes) as (folder, grow):
             factory = Factory(server, folder, input=source)
             with pytest.raises((StoreError, StageError, LedgerError), match=r"full|No space left|could not be brought up to date|disk I/O"):

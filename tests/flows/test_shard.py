@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -180,3 +181,41 @@ def test_another_number_of_buckets_loses_and_repeats_no_row(factory, first, seco
     assert {row["id"] for row in factory.table("two.import_problems")} == {row["id"] for row in factory.table("one.import_problems")}
     with factory.open() as store:
         assert len(store.slots("two.verify")) == second and store.resolve("two.verify").balance.kept == 80
+
+
+def solve_with_nano(folder: Path, file: Path) -> None:
+    with Store.open(folder) as store:
+        session = Session(store, load_config("solve", sets=NANO))
+        solve_recipe(Make(session, in_threads(2), {"problems": str(file)}, Silent()))
+
+
+NANO = ["solve.samples=2", "run.buckets=2", "solve.concurrency=4", "solve.sampling.max_tokens=100"]
+
+
+@pytest.mark.slow
+def test_a_run_killed_while_the_model_of_this_process_generates_asks_again_only_what_the_ledger_lacks(factory):
+    factory.write(range(60))
+    process = multiprocessing.get_context("spawn").Process(target=solve_with_nano, args=(factory.store, factory.input))
+    process.start()
+    while process.is_alive() and asked(factory) < 20:
+        time.sleep(0.05)
+    process.kill()
+    process.join()
+    kept = asked(factory)
+    assert 20 <= kept < 120
+    with factory.open() as store:
+        session = Session(store, load_config("solve", sets=NANO))
+        make = Make(session, in_threads(2), {"problems": str(factory.input)}, Silent())
+        solve_recipe(make)
+        session.close()
+        assert [line.calls for line in make.lines] == [0, 120 - kept, 0]
+        assert [line.version.n_rows for line in make.lines] == [60, 120, 120]
+        assert len({row["call_id"] for row in store.table("solve.solve").to_pylist()}) == 120
+
+
+def asked(factory) -> int:
+    """Replies in the ledger."""
+    if not (factory.store / "ledger.sqlite").is_file():
+        return 0
+    with factory.open() as store:
+        return sum(cost.calls for cost in store.ledger.cost_table())
