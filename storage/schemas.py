@@ -162,6 +162,22 @@ class Evaluation:
 
 
 @dataclass(frozen=True, slots=True)
+class Suspect:
+    """A problem whose reference answer may be wrong, and the evidence; a person decides."""
+
+    id: Annotated[str, Doc("hash of (stage, problem_id)")]
+    problem_id: Annotated[str, Doc("the problem")]
+    score: Annotated[float, Doc("strength of the evidence, 0 to 1; an order to look in, not a probability")]
+    rank: Annotated[int, Doc("place in the queue, 1 the most suspect; equal scores in the order of problem_id")]
+    gold: Annotated[str, Doc("the reference answer")]
+    majority: Annotated[str | None, Doc("the other answer that most speaks for, null where no reply gives another")]
+    majority_votes: Annotated[int, Doc("replies that give it")]
+    gold_votes: Annotated[int, Doc("replies that give the reference answer")]
+    n_replies: Annotated[int, Doc("complete replies to the problem")]
+    reasons: Annotated[list[str], Doc("the signals that fired, strongest first; short fixed texts, to be counted")]
+
+
+@dataclass(frozen=True, slots=True)
 class Dropped:
     """An input row that gave no output, and why. Kept beside every version."""
 
@@ -174,7 +190,7 @@ class Dropped:
 
 ROW_TYPES: dict[str, type] = {
     t.__name__: t
-    for t in (Problem, Rollout, Verdict, Difficulty, Solution, Mark, Protected, Example, Checkpoint, Evaluation, Dropped)
+    for t in (Problem, Rollout, Verdict, Difficulty, Solution, Mark, Protected, Example, Checkpoint, Evaluation, Suspect, Dropped)
 }
 
 _ARROW = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
