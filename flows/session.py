@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -100,7 +101,12 @@ class Session:
         return self._backends[key]
 
     def close(self) -> None:
-        """Stop what was started: servers, connections, weights."""
-        while self._backends:
-            loop.run(self._backends.popitem()[1].close())
+        """Stop what was started: servers, connections, weights; all of it, even where one fails to stop."""
         self._engines.clear()
+        with ExitStack() as stack:
+            while self._backends:
+                stack.callback(_close, self._backends.popitem()[1])
+
+
+def _close(backend: Backend) -> None:
+    loop.run(backend.close())

@@ -4,7 +4,7 @@ import pytest
 
 from flows.graph import Ref, UsageError, bind
 from flows.make import Make, Silent, in_threads
-from models.engine import MissingCall
+from models.engine import EngineError, MissingCall
 from models.nano import nano_path
 from storage.schemas import Checkpoint
 from tasks.import_problems import import_problems
@@ -48,3 +48,25 @@ def test_a_dataset_that_is_no_checkpoint_cannot_be_asked(factory):
         session = factory.session(store, "solve.model=ckpt:solve.import_problems")
         with pytest.raises(UsageError, match=r"solve\.import_problems@1 holds Problem rows and no checkpoint"):
             session.spec(bind(solve, [problems], None, None, {}), "model")
+
+
+class Closing:
+    """A backend of which only the end matters."""
+
+    def __init__(self, fails: bool) -> None:
+        self.fails, self.closed = fails, False
+
+    async def close(self) -> None:
+        self.closed = True
+        if self.fails:
+            raise EngineError("would not stop")
+
+
+def test_a_backend_that_fails_to_stop_keeps_no_other_running(factory):
+    with factory.open() as store:
+        session = factory.session(store)
+        backends = [Closing(fails) for fails in (True, False, True)]
+        session._backends.update({str(i): backend for i, backend in enumerate(backends)})
+        with pytest.raises(EngineError, match="would not stop"):
+            session.close()
+        assert all(backend.closed for backend in backends)
