@@ -107,6 +107,17 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
+class Cluster:
+    """Which near-duplicates a problem belongs to; it marks, never deletes."""
+
+    id: Annotated[str, Doc("hash of (stage, problem_id)")]
+    problem_id: Annotated[str, Doc("the problem")]
+    cluster: Annotated[str, Doc("id of the cluster's representative: its smallest id, or one of an earlier version")]
+    keep: Annotated[bool, Doc("true for the representative alone: a problem without duplicates is its own")]
+    ratio: Annotated[float | None, Doc("token LCS with the representative over the longer text, 0 to 1; null for the representative")]
+
+
+@dataclass(frozen=True, slots=True)
 class Protected:
     """A text that nothing may be trained on."""
 
@@ -190,7 +201,7 @@ class Dropped:
 
 ROW_TYPES: dict[str, type] = {
     t.__name__: t
-    for t in (Problem, Rollout, Verdict, Difficulty, Solution, Mark, Protected, Example, Checkpoint, Evaluation, Suspect, Dropped)
+    for t in (Problem, Rollout, Verdict, Difficulty, Solution, Mark, Cluster, Protected, Example, Checkpoint, Evaluation, Suspect, Dropped)
 }
 
 _ARROW = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
