@@ -147,7 +147,7 @@ class Catalog:
         """`url` is `sqlite:///FILE` or `postgresql://...`; `locks` is the folder of lock files (unused with Postgres)."""
         self.url = url
         self._locks = locks
-        self._engine = _engine(url)
+        self._engine = _engine(url, max_overflow=-1)  # threads wait for each other's writes, never for a free connection
         self._sessions = _engine(url, poolclass=sa.NullPool) if self.is_postgres else self._engine
         self._create()
 

@@ -176,7 +176,7 @@ def _check_certificate(dataset: str, row_type: str, version_digest: str, meta: M
     if certificate.get("version_digest") != version_digest:
         found = certificate.get("version_digest")
         raise CertificateError(f"{dataset}: the certificate is for digest {found}, these rows have {version_digest}: {way_out}")
-    if "hits" not in certificate or certificate["hits"]:
+    if certificate.get("hits") != []:
         hits = certificate.get("hits", "no `hits` at all")
         raise CertificateError(f"{dataset}: the certificate lists hits ({hits!r:.200}): reject the contaminated rows, then {way_out}")
 

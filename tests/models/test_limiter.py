@@ -56,8 +56,8 @@ def test_nobody_is_let_through_while_the_server_asked_for_peace():
     async def go():
         limiter, seen = Limiter(4), []
         async with limiter as at:
+            opened = asyncio.get_running_loop().time() + 0.049
             limiter.refused(at, 0.05)
-        opened = asyncio.get_running_loop().time() + 0.049
         await visit(limiter, seen)
         assert asyncio.get_running_loop().time() >= opened
 

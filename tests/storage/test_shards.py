@@ -202,6 +202,18 @@ def test_a_lock_whose_file_was_removed_under_it_is_released_all_the_same(tmp_pat
     assert again == probe  # the lowest free descriptor is the same: none is left open
 
 
+def test_more_threads_than_a_pool_has_connections_read_at_once(store: Store) -> None:
+    together = threading.Barrier(24)
+
+    def read() -> bool:
+        with store.catalog.read():
+            together.wait(60)
+            return True
+
+    with ThreadPoolExecutor(24) as pool:
+        assert [future.result() for future in [pool.submit(read) for _ in range(24)]] == [True] * 24
+
+
 def test_a_lock_name_that_is_a_path_is_refused(store: Store) -> None:
     with pytest.raises(ValueError, match="no lock name 'round=0/000': use up to 200 letters"), store.lock("round=0/000"):
         pass

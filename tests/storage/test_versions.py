@@ -129,6 +129,7 @@ def test_rows_to_train_on_need_a_certificate_for_exactly_them_without_hits(store
     for bad, message in [
         (None, "has no contamination certificate: run the contamination stage"),
         ({**certificate, "version_digest": "0"}, "the certificate is for digest 0, these rows have [0-9a-f]{40}"),
+        ({**certificate, "hits": None}, r"lists hits \(None\)"),
         ({**certificate, "hits": [{"id": "a"}]}, "lists hits .*reject the contaminated rows"),
         ({"version_digest": certificate["version_digest"]}, "no `hits` at all"),
     ]:
