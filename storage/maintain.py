@@ -163,13 +163,14 @@ def fsck(store: Store, deep: bool = False) -> list[str]:
     """What is wrong with the store, one line each; empty if nothing is. `deep` reads every row and every checkpoint's bytes."""
     with store.catalog.read() as connection:
         objects = connection.execute(sa.select(tables.stored).order_by(tables.stored.c.content)).all()
-        problems = [line for row in objects for line in _object_problems(store, row, deep)]
-        problems += _shard_problems(connection)
+        problems = [*_shard_problems(connection)]
         for dataset in dataset_names(connection):
             for n in live_numbers(connection, dataset):
                 problems += _version_problems(connection, fetch(connection, dataset, n))
             problems += _tag_problems(connection, dataset)
-    return [*problems, *_checkpoint_problems(store, deep)]
+    # outside the transaction: hours of reading must not keep the catalog from cleaning up after its writers
+    damaged = [line for row in objects for line in _object_problems(store, row, deep)]
+    return [*damaged, *problems, *_checkpoint_problems(store, deep)]
 
 
 def _object_problems(store: Store, row: sa.Row[Any], deep: bool) -> Iterator[str]:
