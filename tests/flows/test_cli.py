@@ -1,7 +1,10 @@
 """Commands that look at a store: what they print for people and what `--json` gives programs are the same facts."""
 
+import inspect
 import json
 import os
+import re
+from pathlib import Path
 
 import pytest
 
@@ -211,3 +214,37 @@ def test_an_empty_store_says_what_to_type(mathmill, tmp_path):
     Store.open(tmp_path / "store").close()
     assert mathmill("datasets", "--store", tmp_path / "store").out == "no dataset yet: mathmill run tiny\n"
     assert mathmill("datasets", "--store", tmp_path / "store", "--json").json == []
+
+
+def documented() -> dict[str, set[str]]:
+    """Keys by command, from docs/json.md."""
+    found = {}
+    for line in (Path(__file__).parents[2] / "docs/json.md").read_text(encoding="utf-8").splitlines():
+        cells = [cell.strip() for cell in line.split("|")]
+        if len(cells) == 4:
+            found |= {command: set(re.findall(r"`(.+?)`", cells[2])) for command in re.findall(r"`(\w+)`", cells[1])}
+    return found
+
+
+def test_the_keys_that_json_has_are_those_of_the_docs(mathmill, store):
+    [first, *_] = mathmill("rows", "solve.verify", "--limit", 1, "--store", store, "--json").json
+    commands = {
+        "datasets": [],
+        "rejected": ["solve.verify"],
+        "diff": ["solve.solve@1", "solve.solve@2"],
+        "explain": ["solve.solve"],
+        "trace": [first["id"]],
+        "show": ["solve.solve"],
+        "gc": [],
+        "plan": ["tiny"],
+        "down": [],
+    }
+    for command, arguments in commands.items():
+        found = mathmill(command, *arguments, "--store", store, "--json").json
+        for thing in found if isinstance(found, list) else [found]:
+            assert set(thing) == documented()[command], command
+
+
+def test_the_docs_name_every_command_that_prints_json():
+    with_json = {c.callback.__name__ for c in app.registered_commands if "json" in inspect.signature(c.callback).parameters}
+    assert set(documented()) == with_json
