@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
+import httpx
+
 import models.supervise
 from models.engine import EngineError, Identity, Prompt, Reply, Sampling
 from models.http import HttpBackend
@@ -41,6 +43,7 @@ class _Server:
     """A started server."""
 
     process: subprocess.Popen[bytes]
+    url: str
     http: HttpBackend
     log_file: Path
 
@@ -170,7 +173,8 @@ class VllmBackend:
             port, key = free_port(), secrets.token_urlsafe(24)
             folder = Path(tempfile.mkdtemp(prefix="mathmill-vllm-"))
             supervised = [sys.executable, str(Path(models.supervise.__file__)), "--", *command, "--port", str(port)]
-            http = HttpBackend(f"http://127.0.0.1:{port}/v1", self.identity.model, self.identity, self._spec, api_key=key)
+            url = f"http://127.0.0.1:{port}/v1"
+            http = HttpBackend(url, self.identity.model, self.identity, self._spec, api_key=key)
             with open(folder / "server.log", "wb") as out:
                 process = subprocess.Popen(
                     supervised,
@@ -188,7 +192,7 @@ class VllmBackend:
             for descriptor in locks:
                 os.close(descriptor)
         log.info("starting vLLM for %s on port %d, log in %s", self.identity, port, out.name)
-        return _Server(process, http, folder / "server.log")
+        return _Server(process, url, http, folder / "server.log")
 
     async def _answering(self, server: _Server) -> None:
         with contextlib.suppress(TimeoutError):
@@ -196,7 +200,9 @@ class VllmBackend:
                 while not server.ended:
                     try:
                         await server.http.check()
-                        return
+                        if await guarded(server.url):
+                            return
+                        log.warning("%s is answered by a server that takes any key: not the one started here", server.url)
                     except EngineError as error:  # nobody there yet, or a stranger on the port, over whom our server will stumble
                         log.debug("not yet: %s", error)
                     await asyncio.sleep(0.25)
@@ -229,6 +235,17 @@ class VllmBackend:
             bad = [i for i in prompt.token_ids if not 0 <= i < self._vocabulary]
             if bad:
                 raise EngineError(f"token ids {bad[:5]} are outside the vocabulary of {self.identity}: it has 0 to {self._vocabulary - 1}")
+
+
+async def guarded(url: str) -> bool:
+    """Whether the server at `url` refuses a wrong key, as ours does. Replies of a stranger on its port would be kept as the model's."""
+    async with httpx.AsyncClient(trust_env=False, timeout=10) as client:
+        try:
+            answer = await client.get(f"{url}/models", headers={"Authorization": "Bearer none of yours"})
+        except httpx.HTTPError as error:
+            log.debug("no answer to a wrong key: %s", error)
+            return False
+    return answer.status_code == 401
 
 
 async def _died(server: _Server) -> bool:

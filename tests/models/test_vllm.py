@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 
 from models.engine import EngineError, Prompt, Sampling
 from models.refs import EngineSpec, identity, open_backend
+from models.vllm import guarded
 from models.vllm_host import arguments, check_vocabulary, command_of, gpus, lock_devices, vllm_python
+from tests.fake_openai import FakeOpenAI
 from tests.fake_vllm import make_python
 from tests.processes import wait_until_gone
 
@@ -216,6 +218,13 @@ def test_a_command_line_that_cannot_be_run_is_said_and_leaves_the_device_free(ho
     assert held is not None
     for descriptor in held:
         os.close(descriptor)
+
+
+@pytest.mark.parametrize(("key", "ours"), [("secret", True), (None, False)])
+def test_a_server_that_takes_any_key_is_not_taken_for_ours(key, ours):
+    with FakeOpenAI(api_key=key) as server:
+        assert asyncio.run(guarded(server.url)) is ours
+    assert asyncio.run(guarded(server.url)) is False
 
 
 def test_a_cancelled_close_ends_the_server_all_the_same(host):
