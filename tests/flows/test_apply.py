@@ -1,6 +1,7 @@
 """One stage on a plain file: a line out for every line in, in order, in either format, with every fate told."""
 
 import json
+import re
 from pathlib import Path
 
 import pyarrow as pa
@@ -93,6 +94,17 @@ def test_contamination_checks_texts_against_a_folder_of_files(tmp_path, mathmill
     ]  # fmt: skip
 
 
+def test_dedup_marks_all_but_the_first_of_a_files_near_duplicates(tmp_path, mathmill):
+    pears = "Ada has thirteen green pears and eats four of them while it rains. How many pears does Ada have left over?"
+    rows = [{"text": pears.upper()}, {"text": "Nothing of the kind.", "n": 1}, {"id": "a", "text": f"Question: {pears}"}]
+    source, target = write(tmp_path / "in.jsonl", rows), tmp_path / "out.jsonl"
+    done = mathmill("apply", "dedup", "--input", source, "--output", target)
+    assert done.code == 0, done.err
+    assert read(target) == [
+        {"id": "1", "cluster": "1", "keep": True}, {"id": "2", "cluster": "2", "keep": True}, {"id": "a", "cluster": "1", "keep": False},
+    ]  # fmt: skip
+
+
 def test_an_empty_file_gives_an_empty_file(tmp_path, mathmill):
     source, target = write(tmp_path / "in.jsonl", []), tmp_path / "out.jsonl"
     assert mathmill("apply", "verify", "--input", source, "--output", target, "--json").json == {}
@@ -101,7 +113,7 @@ def test_an_empty_file_gives_an_empty_file(tmp_path, mathmill):
 
 def test_every_stage_works_on_a_file_or_says_why_not(tmp_path, mathmill):
     source, target = write(tmp_path / "in.jsonl", GRADES), tmp_path / "out.jsonl"
-    works = {"verify", "solve", "contamination"}
+    works = {"verify", "solve", "contamination", "dedup"}
     said = {}
     for stage in all_stages():
         if stage.name not in works:
@@ -122,7 +134,7 @@ ONE = {"id": "a", "gold": "5", "answer": "5"}
 @pytest.mark.parametrize(
     ("stage", "rows", "more", "code", "said"),
     [
-        ("verfy", [ONE], [], 2, r"no stage 'verfy': have \['contamination', .*\]; did you mean 'verify'\?"),
+        ("verfy", [ONE], [], 2, r"no stage 'verfy': have \[.*'contamination', .*\]; did you mean 'verify'\?"),
         ("verify", [ONE], ["--set", "last_numbers=true"], 2, r"no field 'last_numbers' in \[verify\].*did you mean 'last_number'\?"),
         ("verify", [ONE], ["--set", "last_number"], 2, "cannot read --set 'last_number': write FIELD=VALUE"),
         ("verify", [ONE], ["--set", "limit_s=1", "--set", "limit_s.x=1"], 2, "cannot read --set 'limit_s.x=1': 'limit_s' is a value"),
@@ -141,8 +153,6 @@ ONE = {"id": "a", "gold": "5", "answer": "5"}
     ],
 )
 def test_what_is_wrong_is_told_in_one_line_and_no_output_is_left(tmp_path, mathmill, stage, rows, more, code, said):
-    import re
-
     source, target = write(tmp_path / "in.jsonl", rows), tmp_path / "out.jsonl"
     write(tmp_path / "known.jsonl", [{"question": "What is known?"}])
     model = ["--set", "model=http:http://127.0.0.1:9/v1#m"] if stage == "solve" else []

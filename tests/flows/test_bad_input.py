@@ -92,6 +92,7 @@ def test_an_endpoint_that_refuses_the_key_stops_the_run_and_names_the_variable(f
     assert factory.versions() == {"solve.import_problems": 1}
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_told_and_what_is_published_is_whole(tmp_path, small_disk):
     """At every size of disk the run fails with the same advice, and goes on from there when there is room."""
     source = Factory(FakeOpenAI(), tmp_path).write(range(24))

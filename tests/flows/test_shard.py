@@ -126,6 +126,7 @@ def die_before_publishing(folder: Path, file: Path, ref: str) -> None:
         solve_recipe(Make(Session(store, config), mapped, {"problems": str(file)}, Silent()))
 
 
+@pytest.mark.slow
 def test_a_kill_between_commit_and_publish_shows_nothing_and_the_next_run_publishes_without_a_call(factory):
     factory.write(range(12))
     process = multiprocessing.get_context("spawn").Process(
