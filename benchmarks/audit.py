@@ -4,9 +4,10 @@
 
 Planted are, in equal shares and drawn by seed: another number of the worked solution, the answer +-1, ten times the answer, another
 problem's answer. Replies are the four published model solutions of each test problem; the human working is a fifth reply where a setting
-says so. A working is what the published answer was taken from, so those settings measure copying faults, not faults of the author.
-The limit is the precision of an order that knows how often each pattern of agreement was planted in these very runs: no ranking by
-agreement alone exceeds it on average. Unplanted suspects are printed by id; no text of the data is printed.
+says so. A working is what the published answer was taken from, so it shows faults of copying; faults of its author are a setting of
+their own. The limit is the precision of an order that knows how often each pattern of agreement was planted in these very runs: no
+ranking by agreement alone exceeds it but by luck among equal patterns. Suspects of the published answers are printed by id; no text of
+the data is printed.
 """
 
 import argparse
@@ -14,7 +15,7 @@ import dataclasses
 import json
 import random
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,8 @@ class Setting:
     name: str
     items: Sequence[Item]
     config: AuditConfig
+    author: bool = False
+    """The fault is its author's: the working ends in the wrong answer too."""
 
     @property
     def planted(self) -> int:
@@ -113,11 +116,19 @@ class Run:
 
 def one_run(setting: Setting, base: dict[str, list[Verdict]], changed: dict[str, Problem]) -> Run:
     problems = [changed.get(p.id, p) for p, _ in setting.items]
-    verdicts = {p.id: judge(p, replies) if p.id in changed else base[p.id] for p, (_, replies) in zip(problems, setting.items, strict=True)}
-    rollouts = [r for _, replies in setting.items for r in replies]
+    replies = {p.id: shown for p, shown in setting.items}
+    if setting.author:
+        replies |= {key: [misled(r, wrong) for r in replies[key]] for key, wrong in changed.items()}
+    verdicts = {p.id: judge(p, replies[p.id]) if p.id in changed else base[p.id] for p in problems}
+    rollouts = [r for p in problems for r in replies[p.id]]
     made = audit(problems, [v for found in verdicts.values() for v in found], rollouts, setting.config)
     queue = sorted((item.rows for item in made if isinstance(item, Made)), key=lambda s: s.rank)
     return Run(queue, set(changed), {key: pattern(found) for key, found in verdicts.items()})
+
+
+def misled(reply: Rollout, wrong: Problem) -> Rollout:
+    """The working with the planted answer at its end; replies of models as they are."""
+    return dataclasses.replace(reply, text=f"{reply.text}\n#### {wrong.answer}") if reply.ordinal == len(MODELS) else reply
 
 
 def pattern(verdicts: Sequence[Verdict]) -> tuple[int, ...]:
@@ -166,12 +177,7 @@ def report(setting: Setting, workings: dict[str, str], seeds: int) -> None:
     clean = one_run(setting, base, {})
     reasons = Counter(reason for suspect in clean.queue for reason in suspect.reasons)
     print(f"nothing planted: queue {len(clean.queue)} rows, reasons {dict(reasons)}")
-    unplanted: dict[str, int] = defaultdict(int)
-    for run in runs:
-        for suspect in run.queue[:26]:
-            unplanted[suspect.problem_id] += suspect.problem_id not in run.planted
-    often = sorted((i for i, n in unplanted.items() if n > seeds / 2), key=lambda i: (-unplanted[i], i))
-    print(f"unplanted in the first 26 of most runs: {', '.join(often) or 'none'}")
+    print(f"its head: {', '.join(f'{suspect.problem_id} {suspect.score:.2f}' for suspect in clean.queue[:12])}")
 
 
 def main() -> None:
@@ -187,6 +193,7 @@ def main() -> None:
         Setting("test, model replies, one solver", models, AuditConfig()),
         Setting("test, model replies, four sources", models, AuditConfig(sources=True)),
         Setting("test, model replies and working", [item for item, _ in test], trusted),
+        Setting("test, model replies and working, the fault in the working too", [item for item, _ in test], trusted, author=True),
         Setting("test and train, model replies where there are, and working", [item for item, _ in [*test, *train]], trusted),
     ):
         report(setting, workings, options.seeds)

@@ -35,13 +35,12 @@ class AuditConfig(StageConfig):
 
 @dataclass(frozen=True, slots=True)
 class _Vote:
-    source: int
     verdict: Verdict
     weight: float
 
     @property
     def key(self) -> str:
-        """What it votes for; the gold is one candidate however it is written, and no answer is none."""
+        """Equal for votes that count together, empty for a reply without an answer."""
         return "" if self.verdict.answer is None else vote_key(self.verdict.answer)
 
 
@@ -95,7 +94,7 @@ def _votes(verdicts: list[Verdict], rollouts: list[Rollout], config: AuditConfig
     odds = _odds(known)
     found: dict[str, list[_Vote]] = {}
     for source, verdict in known:
-        found.setdefault(verdict.problem_id, []).append(_Vote(source, verdict, odds[source]))
+        found.setdefault(verdict.problem_id, []).append(_Vote(verdict, odds[source]))
     return found
 
 

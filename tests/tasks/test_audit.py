@@ -167,6 +167,8 @@ def test_a_trusted_source_may_speak_alone_where_the_config_says_so():
         ("What percent is red?", "20%", None),
         ("What is the probability that both are red?", "3/2", "asks for a probability, the answer is not from 0 to 1"),
         ("What is the probability that both are red?", "30%", None),
+        ("What is the probability, in percent, that both are red?", "30", None),
+        ("What is the probability that both are red? Write it as m/n and find m + n.", "13", None),
         ("What fraction of the cake is left?", "3", "asks for a fraction of a whole, the answer is not from 0 to 1"),
         ("What fraction of the cake is left?", "1/3", None),
         ("Find x.", "-3.5", None),
