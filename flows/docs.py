@@ -68,7 +68,8 @@ def takes(stage: Stage) -> str:
         found = [f"all {stage.primary[1].__name__} rows of a {stage.scope}"]
     found += [f"its {row.__name__}" for row in stage.one.values()]
     found += [f"its {row.__name__} rows{' (optional)' if p in stage.optional else ''}" for p, row in stage.many.items()]
-    found += [f"dataset `{p}`" for p in stage.datasets] + [f"files `{p}`" for p in stage.sources]
+    found += [f"dataset `{p}`{' (optional)' if p in stage.optional else ''}" for p in stage.datasets]
+    found += [f"files `{p}`" for p in stage.sources]
     found += [f"model `{p}`" for p in stage.engines] + [f"model folder `{p}`" for p in stage.folders]
     return ", ".join(found) or "nothing"
 

@@ -122,13 +122,13 @@ def bind(stage: Stage, rows: Sequence[Ref], name: str | None, protected: Ref | N
         raise TypeError(f"stage {stage.name!r} also needs {_names(free)}")
     wanted = {*stage.datasets, *stage.sources}
     optional = {*stage.engines, *stage.folders}
-    if not wanted <= named.keys() or not named.keys() <= wanted | optional:
+    if not wanted - {*stage.optional} <= named.keys() or not named.keys() <= wanted | optional:
         raise TypeError(f"stage {stage.name!r} takes by name {sorted(wanted)} and, as checkpoints, {sorted(optional)}; got {sorted(named)}")
     return Call(
         name=check_dataset_name(name or stage.name),
         stage=stage,
         rows=bound,
-        datasets={p: named[p] for p in stage.datasets},
+        datasets={p: named[p] for p in stage.datasets if p in named},
         sources={p: named[p] for p in stage.sources},
         checkpoints={p: named[p] for p in optional if p in named},
         protected=protected,

@@ -120,7 +120,7 @@ class Stage:
     many: dict[str, type] = field(default_factory=dict)
     """Parameters that take all rows of that class with the same problem id."""
     optional: tuple[str, ...] = ()
-    """Parameters of `many`, annotated `list[Row] | None`, that a recipe may leave out: they are None then."""
+    """Parameters that a recipe may leave out: of `many`, annotated `list[Row] | None`, and of `datasets`, `Dataset | None = None`."""
     engines: tuple[str, ...] = ()
     datasets: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()

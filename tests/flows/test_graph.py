@@ -6,6 +6,7 @@ from flows.config import load_recipe, outline, recipe_names
 from flows.graph import Outline, Ref, bind
 from storage.schemas import Mark, Problem, Protected, Rollout, Solution, Verdict
 from tasks.contamination import contamination
+from tasks.dedup import dedup
 from tasks.difficulty import difficulty
 from tasks.evaluate import evaluate
 from tasks.import_problems import import_problems
@@ -30,6 +31,8 @@ def test_an_optional_input_may_be_left_out():
     assert bind(contamination, [PROBLEMS, SOLUTIONS], "marks", None, {"against": HELDOUT}).inputs == {
         "problems": PROBLEMS, "solutions": SOLUTIONS, "against": HELDOUT,
     }  # fmt: skip
+    assert bind(dedup, [PROBLEMS], None, None, {}).inputs == {"problems": PROBLEMS}
+    assert bind(dedup, [PROBLEMS], None, None, {"against": HELDOUT}).inputs == {"problems": PROBLEMS, "against": HELDOUT}
 
 
 def test_a_checkpoint_stands_in_for_a_model():
