@@ -105,17 +105,6 @@ def test_dedup_marks_all_but_the_first_of_a_files_near_duplicates(tmp_path, math
     ]  # fmt: skip
 
 
-def test_dedup_marks_all_but_the_first_of_a_files_near_duplicates(tmp_path, mathmill):
-    pears = "Ada has thirteen green pears and eats four of them while it rains. How many pears does Ada have left over?"
-    rows = [{"text": pears.upper()}, {"text": "Nothing of the kind.", "n": 1}, {"id": "a", "text": f"Question: {pears}"}]
-    source, target = write(tmp_path / "in.jsonl", rows), tmp_path / "out.jsonl"
-    done = mathmill("apply", "dedup", "--input", source, "--output", target)
-    assert done.code == 0, done.err
-    assert read(target) == [
-        {"id": "1", "cluster": "1", "keep": True}, {"id": "2", "cluster": "2", "keep": True}, {"id": "a", "cluster": "1", "keep": False},
-    ]  # fmt: skip
-
-
 def test_an_empty_file_gives_an_empty_file(tmp_path, mathmill):
     source, target = write(tmp_path / "in.jsonl", []), tmp_path / "out.jsonl"
     assert mathmill("apply", "verify", "--input", source, "--output", target, "--json").json == {}
