@@ -233,13 +233,14 @@ def test_a_closed_engine_says_so(folder):
 
 def test_a_cancelled_request_leaves_the_others_alone(folder):
     async def use(backend):
-        tasks = [asyncio.ensure_future(backend.generate(p, Sampling(temperature=0, max_tokens=200), 0)) for p in PROMPTS[:6]]
-        await asyncio.sleep(0.1)
+        tasks = [asyncio.ensure_future(backend.generate(p, Sampling(temperature=0, max_tokens=300), 0)) for p in PROMPTS[:6]]
+        while backend._waiting or not backend._serving:  # until all are in the batch
+            await asyncio.sleep(0.002)
         tasks[2].cancel()
         return await asyncio.gather(*tasks, return_exceptions=True)
 
     replies = with_backend(folder, use)
-    assert isinstance(replies[2], asyncio.CancelledError) or replies[2].completion_tokens > 0
+    assert isinstance(replies[2], asyncio.CancelledError)
     assert all(r.completion_tokens > 0 for i, r in enumerate(replies) if i != 2)
 
 
