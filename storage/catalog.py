@@ -174,12 +174,13 @@ class Catalog:
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(advisory_key("write"))))
             yield connection
 
-    def lock(self, name: str, on_wait: Callable[[], None] | None = None) -> contextlib.AbstractContextManager[None]:
+    @contextlib.contextmanager
+    def lock(self, name: str, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
         """Hold the lock `name`; it is freed when its holder dies. `on_wait` is called once if somebody else holds it."""
         check_lock_name(name)
-        if self.is_postgres:
-            return advisory_lock(self._sessions, name, on_wait)
-        return file_lock(self._locks / name, on_wait)
+        lock = advisory_lock(self._sessions, name, on_wait) if self.is_postgres else file_lock(self._locks / name, on_wait)
+        with self._clear_errors(), lock:
+            yield
 
     def _queue(self) -> contextlib.AbstractContextManager[None]:
         if self.is_postgres:

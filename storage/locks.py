@@ -7,12 +7,15 @@ Several machines need the Postgres kind. Session locks do not work through pgbou
 import contextlib
 import fcntl
 import hashlib
+import logging
 import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import sqlalchemy as sa
+
+log = logging.getLogger(__name__)
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.=-]{0,199}")
 
@@ -102,7 +105,16 @@ def advisory_lock(engine: sa.Engine, name: str, on_wait: Callable[[], None] | No
         try:
             yield
         finally:
-            connection.execute(sa.select(sa.func.pg_advisory_unlock(key)))
+            _unlock(connection, key, name)
+
+
+def _unlock(connection: sa.Connection, key: int, name: str) -> None:
+    try:
+        connection.execute(sa.select(sa.func.pg_advisory_unlock(key)))
+    except sa.exc.DBAPIError as error:
+        if not error.connection_invalidated:
+            raise
+        log.warning("the connection that held the lock %r broke, and the server freed it early: work may have been done twice", name)
 
 
 def advisory_key(name: str) -> int:

@@ -202,6 +202,19 @@ def test_a_lock_whose_file_was_removed_under_it_is_released_all_the_same(tmp_pat
     assert again == probe  # the lowest free descriptor is the same: none is left open
 
 
+def test_a_lock_whose_connection_breaks_does_not_undo_the_work_done_under_it(
+    postgres_url: str, fresh_schema: Callable[[], str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    psycopg = pytest.importorskip("psycopg")
+    with Store.open(tmp_path, f"{fresh_schema()}&application_name=broken") as store:
+        with store.lock("key"), psycopg.connect(postgres_url, autocommit=True) as connection:
+            cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'broken'"
+            assert len(connection.execute(cut).fetchall()) >= 1
+            made = commit(store, problems({"a": "p"}), {"n": 1})
+        assert store.lookup(made.key) is not None
+    assert "held the lock 'key' broke" in caplog.text
+
+
 def test_more_threads_than_a_pool_has_connections_read_at_once(store: Store) -> None:
     together = threading.Barrier(24)
 
