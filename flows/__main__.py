@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 CHECKOUT = Path(__file__).resolve().parents[1]
+_INTERRUPTED = 130
+"""What typer makes of Ctrl-C."""
 
 
 def check_checkout() -> None:
@@ -54,6 +56,8 @@ def execute(arguments: Sequence[str]) -> int:
             raise
         return _complain(str(error), 1)
     except (KeyboardInterrupt, typer.Abort):
+        code = _INTERRUPTED
+    if code == _INTERRUPTED:
         return _complain("interrupted; what was committed is kept, the same command goes on from there", 1)
     return code if isinstance(code, int) else 0
 

@@ -17,6 +17,10 @@ from tasks.runner import Progress
 from tasks.stage import Source, Stage
 
 
+class Interrupted(Exception):
+    """The run is being stopped: a job under way gives up what it has not committed. Replies are in the ledger."""
+
+
 @dataclass(frozen=True)
 class Line:
     """One stage of a finished run, for the summary."""
@@ -118,10 +122,18 @@ class Make:
         dataset = self._session.dataset(call)
 
         def run_one(job: Job, progress: Progress) -> list[Shard]:
+            self._go_on(dataset, job)
+
             def both(done: int, total: int) -> None:
+                self._go_on(dataset, job)
                 progress(done, total)
                 self._watcher.progress(dataset, job.label, done, total)
 
             return run_job(self._session, call, job, both, self._watcher.say)
 
         return run_one
+
+    def _go_on(self, dataset: str, job: Job) -> None:
+        """Threads cannot be interrupted: they ask."""
+        if self._session.stopping.is_set():
+            raise Interrupted(f"{dataset} {job.label}: the run was interrupted")

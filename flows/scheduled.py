@@ -116,10 +116,16 @@ class _Mapper:
         progress = _Progress(dataset, len(distinct))
         runner: Any = ThreadPoolTaskRunner(max_workers=opened.session.config.run.workers)
         with runner:
-            futures = [runner.submit(self._task, self._parameters(dataset, job)) for job in distinct]
-            for done, future in enumerate(as_completed(futures), 1):
-                future.result()
-                progress.show(done)
+            try:
+                futures = [runner.submit(self._task, self._parameters(dataset, job)) for job in distinct]
+                for done, future in enumerate(as_completed(futures), 1):
+                    future.result()
+                    progress.show(done)
+            except Exception:
+                raise
+            except BaseException:  # Ctrl-C or SIGTERM: leaving the runner waits for its threads, which else would go on asking
+                opened.session.stopping.set()
+                raise
         return [self._shards(job) for job in todo]
 
     def _parameters(self, dataset: str, job: Job) -> dict[str, str]:

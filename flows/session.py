@@ -1,5 +1,6 @@
 """One run's open things: the store, the run's id, and the engines its stages ask for, each started once and closed at the end."""
 
+import threading
 import uuid
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -30,6 +31,8 @@ class Session:
     scope: str | None = None
     replay: bool = False
     """Answer every model call from the ledger; a miss is an error."""
+    stopping: threading.Event = field(default_factory=threading.Event)
+    """Set when the run was interrupted: jobs under way end with their next row, none begins."""
     _backends: dict[str, Backend] = field(default_factory=dict)
     _engines: dict[tuple[str, str], Engine] = field(default_factory=dict)
     _in_flight: dict[str, SharedCall] = field(default_factory=dict)
