@@ -13,13 +13,13 @@ from flows.graph import Ref, bind
 from flows.make import Make, Silent, in_threads
 from flows.recipes.solve import solve as solve_recipe
 from flows.session import Session
-from flows.shard import jobs, run_job
+from flows.shard import Job, by_part, jobs, run_job, stage_inputs
 from storage.schemas import Problem
 from storage.store import Store
 from tasks.import_problems import import_problems
-from tasks.runner import StageError
+from tasks.runner import StageError, run_stage
 from tasks.solve import solve
-from tasks.stage import stage
+from tasks.stage import Made, stage
 from tests.fake_openai import Fault
 
 
@@ -220,3 +220,20 @@ def asked(factory) -> int:
         return 0
     with factory.open() as store:
         return sum(cost.calls for cost in store.ledger.cost_table())
+
+
+def test_rows_of_parts_that_a_dataset_does_not_have_stop_it_instead_of_being_lost(factory):
+    @stage(scope="dataset", revision=1)
+    def remade(problems: list[Problem]) -> list[Made[Problem]]:
+        return [Made(p, of=[p.id]) for p in problems]
+
+    factory.write(range(12))
+    factory.run()
+    with factory.open() as store:
+        session = factory.session(store)
+        call = bind(remade, [Ref.of(store, store.resolve("solve.import_problems"))], "verify", None, {})
+        job = Job({"round=0/000": {}, "round=0/001": {}}, {"round=0/000": "a", "round=0/001": "b"}, whole=True)
+        outcome = run_stage(remade, session.config.stage("verify"), stage_inputs(session, call, job))
+        assert outcome.rows.num_rows == 12
+        with pytest.raises(StageError, match=r"verify: rows belong to parts that it does not have \(round=0/002\): solve.import_problems"):
+            by_part(session, call, job, outcome)
