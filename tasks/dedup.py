@@ -169,11 +169,13 @@ def _clusters(ids: pa.Array, found: Clusters) -> pa.Table:
 
 @dedup.plain_form
 def mark_file(table: pa.Table, config: DedupConfig) -> pa.Table:
-    """`id, text` -> `id, cluster, keep`, in order. Raises ValueError where the texts are missing or an id stands twice."""
-    if "text" not in table.column_names:
-        raise ValueError(f"no column 'text' to compare: the file has {table.column_names}")
+    """`id, text` -> `id, cluster, keep`, in order. Raises ValueError where ids or texts are missing or an id stands twice."""
+    for column in ("id", "text"):
+        if column not in table.column_names:
+            raise ValueError(f"no column {column!r} to compare by: the file has {table.column_names}")
     ids = table["id"].cast(pa.string())
-    twice = pc.value_counts(ids).filter(pc.greater(pc.value_counts(ids).field("counts"), 1))
+    counts = pc.value_counts(ids)
+    twice = counts.filter(pc.greater(counts.field("counts"), 1))
     if len(twice):
         raise ValueError(f"id {twice[0]['values'].as_py()!r} stands {twice[0]['counts']} times: no row to name a cluster by")
     rows = pa.table({"id": ids, "text": table["text"], "late": pa.array(np.zeros(len(table), np.int8))})

@@ -298,5 +298,7 @@ def test_a_plain_file_is_marked_line_by_line_in_order():
 def test_what_is_wrong_with_a_plain_file_is_named():
     with pytest.raises(ValueError, match="no column 'text'"):
         mark_file(pa.table({"id": ["a"], "problem": [FARM]}), DedupConfig())
+    with pytest.raises(ValueError, match="no column 'id'"):
+        mark_file(pa.table({"text": [FARM]}), DedupConfig())
     with pytest.raises(ValueError, match="id 'a' stands 2 times"):
         mark_file(pa.table({"id": ["a", "b", "a"], "text": [FARM, FARM, BOATS]}), DedupConfig())
