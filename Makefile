@@ -7,7 +7,7 @@ STORE ?= mathmill-demo
 # TORCH_INDEX=https://... is handed to pip, for a build of torch other than the default (on Linux the default is several GB).
 TORCH := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
-.PHONY: help install demo test test-fast lint docs bench-resume bench-grading bench-ledger bench-contamination clean
+.PHONY: help install demo test test-fast lint docs bench-resume bench-grading bench-ledger bench-contamination bench-dedup clean
 
 help:                ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*##/ -/'
@@ -47,6 +47,9 @@ bench-ledger: install       ## the ledger at a million calls
 
 bench-contamination: install  ## the contamination check beside other rules
 	$(BIN)/python -m benchmarks.contamination
+
+bench-dedup: install  ## near-duplicates beside datatrove and datasketch
+	$(BIN)/python -m benchmarks.dedup
 
 clean:               ## remove the environment and the demo's data
 	rm -rf $(VENV) $(STORE)
