@@ -142,7 +142,7 @@ def datasketch_keep(texts: Sequence[str], size: int) -> list[bool] | None:
 
     known, keep = MinHashLSH(threshold=0.7, num_perm=128), []
     for number, text in enumerate(texts):
-        tokens = words(text)
+        tokens = re.findall(r"\w+", text.lower())
         made = MinHash(num_perm=128)
         made.update_batch([" ".join(tokens[i : i + size]).encode() for i in range(max(1, len(tokens) - size + 1))])
         keep.append(not known.query(made))
@@ -184,18 +184,15 @@ def parquet_to_parquet(source: Path, target: Path, config: DedupConfig) -> bool:
     return True
 
 
-def recall(data: Corpus, keep: Sequence[bool], some: int | None = None) -> dict[str, float]:
-    """% of pairs (original, copy) of each kind of which not both are kept, among the first `some` documents."""
+def recall(data: Corpus, keep: Sequence[bool]) -> dict[str, float]:
+    """% of the pairs (original, copy) of each kind of which not both are kept."""
     found: Counter[str] = Counter()
-    tried: Counter[str] = Counter()
-    for at, (kind, of) in enumerate(zip(data.kinds[:some], data.of[:some], strict=True)):
-        if kind and of < len(keep):
-            tried[kind] += 1
-            found[kind] += not (keep[at] and keep[of])
-    return {kind: 100 * found[kind] / max(1, tried[kind]) for kind in KINDS}
+    for at, (kind, of) in enumerate(zip(data.kinds, data.of, strict=True)):
+        found[kind] += not (keep[at] and keep[of])
+    return {kind: 100 * found[kind] / data.kinds.count(kind) for kind in KINDS}
 
 
-def bad_removals(texts: Sequence[str], keep: Sequence[bool], seed: int, at_most: int = 1500) -> tuple[int, int]:
+def bad_removals(texts: Sequence[str], keep: Sequence[bool], seed: int, at_most: int = 1000) -> tuple[int, int]:
     """(removed documents without a partner at the floor, removed documents looked at); a partner shares one of its rarer tokens."""
     tokens = [words(text) for text in texts]
     holders = defaultdict(list)
@@ -210,9 +207,9 @@ def bad_removals(texts: Sequence[str], keep: Sequence[bool], seed: int, at_most:
 def _has_partner(number: int, tokens: Sequence[list[str]], holders: dict[str, list[int]]) -> bool:
     own = tokens[number]
     shared: Counter[int] = Counter()
-    for word in sorted(set(own), key=lambda w: len(holders[w]))[: max(8, len(own) // 2)]:
-        shared.update(holders[word][:20_000])
-    likely = [other for other, _ in shared.most_common(300) if other != number]
+    for word in sorted(set(own), key=lambda w: len(holders[w]))[: max(8, len(own) // 3)]:
+        shared.update(holders[word][:3000])
+    likely = [other for other, _ in shared.most_common(100) if other != number]
     return any(LCSseq.normalized_similarity(own, tokens[other]) >= FLOOR for other in likely)
 
 
@@ -224,40 +221,56 @@ def show_recall(columns: dict[str, dict[str, float]]) -> None:
     print(f"{'the first nine':26s}" + "".join(f"{value:>18.1f}" for value in nine.values()))
 
 
+def ours(data: Corpus, repeat: int) -> dict[str, tuple[float, list[bool]]]:
+    """(documents per second, which are kept) by policy on numbers; the stage's rates are printed."""
+    texts, results = pa.array(data.texts), {}
+    for numbers in ("same", "distinct"):
+        config = DedupConfig(numbers=numbers)
+        speed, found = rate(f"clusters, numbers {numbers}", len(texts), partial(find_clusters, texts, config), repeat)
+        results[numbers] = speed, [bool(first == at) for at, first in enumerate(found.of.tolist())]
+        with tempfile.TemporaryDirectory() as name:
+            write_problems(Path(name) / "in.parquet", data.texts)
+            run = partial(parquet_to_parquet, Path(name) / "in.parquet", Path(name) / "out.parquet", config)
+            rate(f"stage, Parquet to Parquet, numbers {numbers}", len(texts), run, repeat)
+    return results
+
+
+def quality(data: Corpus, keeps: dict[str, list[bool]], seed: int) -> None:
+    show_recall({name: recall(data, keep) for name, keep in keeps.items()})
+    for name, keep in keeps.items():
+        bad, looked = bad_removals(data.texts, keep, seed)
+        print(f"{name:20s} removed {keep.count(False):>7,}, of {looked:,} looked at {bad} have no partner with LCS >= {FLOOR}", flush=True)
+
+
+def beside_peers(data: Corpus, repeat: int, seed: int) -> None:
+    """The same on fewer documents, with the peers."""
+    mine = ours(data, repeat)
+    keeps = {name: keep for name, (_, keep) in mine.items()}
+    peers = {"datatrove 5-gram": partial(datatrove_keep, data.texts, 5), "datasketch 3-gram": partial(datasketch_keep, data.texts, 3)}
+    for name, peer in peers.items():
+        speed, keep = rate(name, len(data.texts), peer, 1)
+        if keep is not None:
+            keeps[name] = keep
+            print("    " + ", ".join(f"numbers {numbers}: {own / speed:.1f}x" for numbers, (own, _) in mine.items()))
+    quality(data, keeps, seed)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("MATHMILL_TEST_DATA", "../shared/data")))
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--peer-documents", type=int, default=20_000, help="peers are given the first so many documents")
+    parser.add_argument("--peer-documents", type=int, default=10_000, help="documents beside the peers; at least 9,000")
     given = parser.parse_args()
     pa.set_cpu_count(1)
     data = corpus(given.data, DOCUMENTS, PER_KIND, given.seed)
-    texts, count = pa.array(data.texts), len(data.texts)
-    print(f"{count:,} documents, {texts.nbytes / 1e6:.1f} MB, {PER_KIND:,} copies of each of {len(KINDS)} kinds\n")
-    keeps: dict[str, list[bool]] = {}
-    speeds = {}
-    for numbers in ("same", "distinct"):
-        config = DedupConfig(numbers=numbers)
-        speeds[numbers], found = rate(f"clusters, numbers {numbers}", count, partial(find_clusters, texts, config), given.repeat)
-        keeps[numbers] = [bool(first == at) for at, first in enumerate(found.of.tolist())]
-        with tempfile.TemporaryDirectory() as name:
-            write_problems(Path(name) / "in.parquet", data.texts)
-            run = partial(parquet_to_parquet, Path(name) / "in.parquet", Path(name) / "out.parquet", config)
-            rate(f"stage, Parquet to Parquet, numbers {numbers}", count, run, given.repeat)
+    print(f"{len(data.texts):,} documents, {PER_KIND:,} copies of each of {len(KINDS)} kinds\n")
+    quality(data, {name: keep for name, (_, keep) in ours(data, given.repeat).items()}, given.seed)
     print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB, the documents as Python strings included")
-    some = data.texts[: given.peer_documents]
-    peers = {"datatrove 5-gram": partial(datatrove_keep, some, 5), "datasketch 3-gram": partial(datasketch_keep, some, 3)}
-    for name, peer in peers.items():
-        speed, keep = rate(f"{name}, {len(some):,} documents", len(some), peer, 1)
-        if keep is not None:
-            keeps[name] = keep
-            print(f"    numbers same: {speeds['same'] / speed:.1f}x, numbers distinct: {speeds['distinct'] / speed:.1f}x")
-    show_recall({name: recall(data, keep, len(keep)) for name, keep in keeps.items()})
-    print()
-    for name, keep in keeps.items():
-        bad, looked = bad_removals(data.texts[: len(keep)], keep, given.seed)
-        print(f"{name:26s} removed {keep.count(False):>7,}, of {looked:,} looked at {bad} have no partner with LCS >= {FLOOR}")
+    few = given.peer_documents * PER_KIND // DOCUMENTS
+    data = corpus(given.data, given.peer_documents, few, given.seed)
+    print(f"\n{len(data.texts):,} documents, {few:,} copies of each kind\n")
+    beside_peers(data, given.repeat, given.seed)
 
 
 if __name__ == "__main__":
