@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,6 +38,7 @@ POOLS = {"cpu": 2, "gpu": 1}
 """Work pools, and the flow runs that a worker carries out at once: one job at a time has the GPU."""
 _RESTART_S = 5.0
 _STOP_S = 30.0
+_ATTEMPTS = 10
 
 
 @dataclass(frozen=True)
@@ -186,8 +188,8 @@ def _start(root: Path, port: int, children: dict[str, subprocess.Popen[bytes]]) 
     _say(f"starting a Prefect server at {url}")
     wait_until_ready(children["server"], url, log)
     for pool in POOLS:
-        if not any(found["name"] == pool for found in _ask(url, "work_pools/filter", {})):
-            _ask(url, "work_pools/", {"name": pool, "type": "process"})
+        if not any(found["name"] == pool for found in ask(url, "work_pools/filter", {})):
+            ask(url, "work_pools/", {"name": pool, "type": "process"})
     _deploy(root, url)
     for pool in POOLS:  # one after the other: together they were seen to lock the database
         children[pool] = _worker(root, url, pool)
@@ -221,7 +223,7 @@ def _name(pool: str) -> str:
 
 def _wait_for_worker(url: str, pool: str, worker: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + STARTUP_S
-    while not any(found["name"] == _name(pool) for found in _ask(url, f"work_pools/{pool}/workers/filter", {})):
+    while not any(found["name"] == _name(pool) for found in ask(url, f"work_pools/{pool}/workers/filter", {})):
         if worker.poll() is not None or time.monotonic() > deadline:
             raise ServerError(f"the worker of pool {pool!r} did not start: see services/worker-{pool}.log in the store")
         time.sleep(0.5)
@@ -235,9 +237,9 @@ def _bury_the_dead(url: str, pool: str) -> None:
     if os.environ.get("PREFECT_API_DATABASE_CONNECTION_URL"):
         return
     under_way = {"state": {"type": {"any_": ["RUNNING", "PENDING", "CANCELLING"]}}}
-    for run in _ask(url, "flow_runs/filter", {"flow_runs": under_way, "work_pools": {"name": {"any_": [pool]}}}):
+    for run in ask(url, "flow_runs/filter", {"flow_runs": under_way, "work_pools": {"name": {"any_": [pool]}}}):
         state = {"type": "CRASHED", "name": "Crashed", "message": "its worker was stopped while it ran"}
-        _ask(url, f"flow_runs/{run['id']}/set_state", {"state": state})
+        ask(url, f"flow_runs/{run['id']}/set_state", {"state": state})
         _say(f"flow run {run['name']} had crashed")
 
 
@@ -249,13 +251,24 @@ def _watch(root: Path, url: str, children: dict[str, subprocess.Popen[bytes]]) -
         for pool in POOLS:
             if children[pool].poll() is not None:
                 _say(f"the worker of pool {pool!r} ended with status {children[pool].returncode}: starting another")
-                children[pool] = _worker(root, url, pool)
+                try:
+                    children[pool] = _worker(root, url, pool)
+                except (ServerError, OSError) as error:
+                    _say(f"not yet: {error}")
 
 
-def _ask(url: str, path: str, body: dict[str, Any]) -> Any:
-    request = urllib.request.Request(f"{url}/{path}", json.dumps(body).encode(), {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=60) as response:
-        return json.load(response)
+def ask(url: str, path: str, body: dict[str, Any] | None = None) -> Any:
+    """Prefect's answer over REST: a POST where there is a body, else a GET. 503 is how its server says that SQLite was busy."""
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(f"{url}/{path}", data, {"Content-Type": "application/json"})
+    for attempt in range(_ATTEMPTS):
+        try:
+            with urllib.request.urlopen(request, timeout=60) as response:
+                return json.load(response)
+        except urllib.error.HTTPError as error:
+            if error.code != 503 or attempt == _ATTEMPTS - 1:
+                raise ServerError(f"Prefect at {url} refused {path}: {error} {error.read().decode(errors='replace'):.500}") from error
+            time.sleep(1)
 
 
 def _say(line: str) -> None:

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +16,12 @@ from typing import Any
 
 import pytest
 
-from flows.services import running
+from flows.services import ask, running
 from storage.store import Store
+from tests import processes
 from tests.fake_openai import FakeOpenAI
 
 pytestmark = pytest.mark.slow
-
-PROC = Path("/proc/self/task").exists()
 
 
 def mathmill(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -59,10 +57,7 @@ class Up:
     url: str
 
     def ask(self, path: str, body: dict[str, Any] | None = None) -> Any:
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{self.url}/{path}", data, {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=60) as response:
-            return json.load(response)
+        return ask(self.url, path, body)
 
     def start(self, deployment: str, **parameters: Any) -> str:
         """A new flow run's id."""
@@ -208,7 +203,7 @@ def certificate(store: Store) -> dict[str, Any]:
     return certify(rows, digest, store.table("gsm8k.protect"))
 
 
-@pytest.mark.skipif(not PROC, reason="looks for processes in /proc")
+@pytest.mark.skipif(not processes.HERE, reason="looks for processes in /proc")
 def test_after_a_crash_of_everything_nothing_is_left_and_the_next_up_says_what_crashed(up: Up, tmp_path: Path):
     with FakeOpenAI(latency_s=2) as server:
         config = {"solve": {"model": server.ref, "samples": 1, "concurrency": 1}}
@@ -216,16 +211,19 @@ def test_after_a_crash_of_everything_nothing_is_left_and_the_next_up_says_what_c
         wait_for(lambda: server.stats()["calls"])
         before = running(up.root)
         assert before is not None
-        started = descendants(before.pid)
+        started = processes.descendants(before.pid)
         assert len(started) >= 7  # a server and two workers, each below its supervisor, and a flow
         os.kill(before.pid, signal.SIGKILL)
-        wait_for(lambda: not [pid for pid in started if Path(f"/proc/{pid}").exists()], 30)
+        wait_for(lambda: not processes.left(started), 30)
     assert mathmill("down", "--store", str(up.root)).stderr.startswith("no services are running")
     assert mathmill("up", "--store", str(up.root), "--port", before.url.split(":")[2].removesuffix("/api")).returncode == 0
     assert up.state(run) == "CRASHED"
     assert sum(limit["active_slots"] for limit in up.ask("v2/concurrency_limits/filter", {})) == 0
 
 
-def descendants(pid: int) -> list[int]:
-    children = [int(child) for thread in Path(f"/proc/{pid}/task").iterdir() for child in (thread / "children").read_text().split()]
-    return [*children, *(below for child in children for below in descendants(child))]
+def test_a_port_that_is_taken_is_named_with_the_way_out(tmp_path: Path):
+    with FakeOpenAI() as server:
+        done = mathmill("up", "--store", str(tmp_path / "store"), "--port", str(server.port))
+    assert done.returncode == 1
+    assert f"no Prefect server on port {server.port}" in done.stderr and "choose another with --port N" in done.stderr
+    assert running(tmp_path / "store") is None

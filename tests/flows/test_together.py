@@ -4,11 +4,13 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from storage.store import Store
+from tests import processes
 from tests.fake_openai import FakeOpenAI
 
 pytestmark = pytest.mark.slow
@@ -76,6 +78,21 @@ def test_a_full_run_and_a_backfill_beside_it_both_survive(tmp_path: Path):
             rows = {part: store.table(f"{dataset}@good", parts=parts(store, dataset, part)).num_rows for part in ("round=0/", "round=1/")}
             assert rows == {"round=0/": 24, "round=1/": 10}, dataset
         assert store.fsck() == []
+
+
+@pytest.mark.skipif(not processes.HERE, reason="looks for processes in /proc")
+def test_the_server_of_a_killed_run_ends_by_itself(tmp_path: Path):
+    with FakeOpenAI(faults=GATE) as server:
+        run = start("run", tmp_path / "store", list(range(4)), server)
+        hear(run, "solve.import_problems@1")
+        below = processes.descendants(run.pid)
+        assert len(below) == 2  # the server, and the supervisor that holds it
+        run.kill()
+        run.communicate()
+        deadline = time.monotonic() + 30
+        while processes.left(below):
+            assert time.monotonic() < deadline, f"still there: {processes.left(below)}"
+            time.sleep(0.1)
 
 
 def parts(store: Store, dataset: str, scope: str) -> list[str]:
