@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Any, Literal
 
 from flows.graph import Call
+from flows.rounds import importing
 from flows.session import Session
 from flows.shard import ALL
 from storage.errors import HeadMoved
@@ -15,11 +16,6 @@ from tasks.certificate import certify
 from tasks.contamination import ContaminationConfig
 
 Kind = Literal["replace", "patch"]
-
-
-def importing(call: Call) -> bool:
-    """Such a stage brings rows from outside (files, a generator): it writes its own round and leaves the others alone."""
-    return bool(call.stage.sources) or not call.inputs
 
 
 def scope_of(session: Session, call: Call, shards: Iterable[str]) -> str | None:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from flows.graph import Call, Ref
+from flows.rounds import other_rounds, without_repeats
 from flows.session import Session
 from storage.ids import digest, part_name
 from storage.schemas import arrow_schema, key_column
@@ -75,6 +76,9 @@ def _whole_job(session: Session, call: Call, common: dict[str, Any]) -> Job:
     inputs = {p: ref.parts for p, ref in call.rows.items()}
     parts = _whole_parts(session, call, inputs)
     base = {**common, "inputs": inputs, "parts": len(parts)}  # how many parts there are decides which rows each one gets
+    others = other_rounds(session, call)
+    if others:
+        base["other_rounds"] = others
     return _job({part: {**base, "part": part} for part in parts}, whole=True)
 
 
@@ -187,9 +191,10 @@ def balance_of(outcome: Outcome) -> Balance:
 
 def by_part(session: Session, call: Call, job: Job, outcome: Outcome) -> dict[str, Outcome]:
     """The outcome of each part: rows go where their problem lives, input rows are counted where their first output is."""
-    if len(job.keys) == 1:
-        return {next(iter(job.keys)): outcome}
     parts = list(job.keys)
+    outcome = without_repeats(session, job.recipes[parts[0]].get("other_rounds", {}), outcome)
+    if len(parts) == 1:
+        return {parts[0]: outcome}
     known = _part_of_problems(session, call)
     buckets = sum(1 for p in parts if p.split("/")[0] == parts[0].split("/")[0])
 
