@@ -20,10 +20,12 @@ from rapidfuzz.process import cpdist
 from storage.ids import derived_ids
 from storage.schemas import Cluster, Problem, arrow_schema
 from tasks.maths.minhash import Corpus, Scheme, candidates, read
-from tasks.maths.ngrams import Places, ranges
+from tasks.maths.ngrams import Flags, Places, ranges
 from tasks.stage import Dataset, Made, StageConfig, stage
 
 Ratios = npt.NDArray[np.float64]
+Spelling = Literal["plain", "masked", "numbers"]
+"""A text's tokens; with all numbers alike; its numbers alone, sorted, so that a common subsequence is what two multisets share."""
 _SLICE = 1 << 19  # tokens compared at once: half of what Unicode has characters for, so that each different token can be one
 
 
@@ -33,7 +35,8 @@ class DedupConfig(StageConfig):
     ratio: float = Field(0.7, ge=0, le=1)
     """Two texts are duplicates when their longest common subsequence is at least this share of the longer one."""
     numbers: Literal["same", "distinct"] = "distinct"
-    """`distinct`: a text with another number where the other text has one is another problem; `same`: it is a duplicate like any other."""
+    """`distinct`: two texts are two problems where a number of one stands in place of another one of the other, or where each has a number
+    that the other lacks (what was given is now asked); `same`: numbers are words like any other."""
     shingle: int = Field(3, ge=1)
     """Pairs to compare are found by shared runs of so many tokens."""
     bands: int = Field(20, ge=1)
@@ -61,16 +64,16 @@ def find_clusters(texts: pa.ChunkedArray | pa.Array, config: DedupConfig) -> Clu
     corpus = read(texts, config.scheme)
     compare = _Comparison(corpus)
     first, second = candidates(corpus)
-    ratios = compare.ratios(first, second)
-    same = np.flatnonzero(ratios >= config.ratio)
+    same = compare.ratios(first, second) >= config.ratio
+    first, second = first[same], second[same]
     if config.numbers == "distinct":
-        alike = compare.ratios(first[same], second[same], masked=True)
-        same = same[alike <= ratios[same]]
-    of = _united(len(texts), first[same], second[same])
+        same = ~compare.other_numbers(first, second)
+        first, second = first[same], second[same]
+    of = _united(len(texts), first, second)
     removed = np.flatnonzero(of != np.arange(len(of)))
-    to_first = np.ones(len(of))
-    to_first[removed] = compare.ratios(of[removed], removed)
-    return Clusters(of, to_first)
+    ratios = np.ones(len(of))
+    ratios[removed] = compare.ratios(of[removed], removed)
+    return Clusters(of, ratios)
 
 
 class _Comparison:
@@ -79,21 +82,34 @@ class _Comparison:
     def __init__(self, corpus: Corpus) -> None:
         self._corpus = corpus
 
-    def ratios(self, first: Places, second: Places, masked: bool = False) -> Ratios:
-        """LCS of texts first[k] and second[k] over the longer one, all numbers alike if `masked`."""
-        out = np.zeros(len(first))
+    def ratios(self, first: Places, second: Places) -> Ratios:
+        """LCS of texts first[k] and second[k] over the longer one."""
+        lengths = self._corpus.lengths
+        return self._common(first, second) / np.maximum(np.maximum(lengths[first], lengths[second]), 1)
+
+    def other_numbers(self, first: Places, second: Places) -> Flags:
+        """Whether a number stands where the other text has another one, or each text has a number that the other one lacks."""
+        moved = self._common(first, second, "masked") > self._common(first, second)
+        before = np.append(0, np.cumsum(self._corpus.numbers[self._corpus.tokens]))
+        count = before[self._corpus.starts + self._corpus.lengths] - before[self._corpus.starts]
+        shared = self._common(first, second, "numbers")
+        return moved | (shared < np.minimum(count[first], count[second]))
+
+    def _common(self, first: Places, second: Places, what: Spelling = "plain") -> Places:
+        """Length of the LCS of each pair."""
+        out = np.zeros(len(first), np.int64)
         lengths = self._corpus.lengths
         done = np.cumsum(lengths[first] + lengths[second])
         cuts = np.flatnonzero(np.diff(done // _SLICE, prepend=-1, append=-1)).tolist()
         for start, stop in pairwise(cuts):
             which, place = np.unique(np.concatenate([first[start:stop], second[start:stop]]), return_inverse=True)
-            spelt = self._spelt(which, masked)
+            spelt = self._spelt(which, what)
             left, right = np.split(place, 2)
             pair = [spelt[k] for k in left.tolist()], [spelt[k] for k in right.tolist()]
             out[start:stop] = cpdist(*pair, scorer=LCSseq.similarity, dtype=np.int32)
-        return out / np.maximum(np.maximum(lengths[first], lengths[second]), 1)
+        return out
 
-    def _spelt(self, which: Places, masked: bool) -> list[str]:
+    def _spelt(self, which: Places, what: Spelling) -> list[str]:
         """The texts numbered `which`, in characters that hold among these texts only."""
         counts = self._corpus.lengths[which]
         chosen = ranges(self._corpus.starts[which], counts)
@@ -102,11 +118,11 @@ class _Comparison:
         code[tokens] = 1
         np.cumsum(code, out=code, dtype=np.uint32)
         code += (code >= 0xD800) * np.uint32(0x800)  # no character is a surrogate
-        if masked:
-            code[self._corpus.numbers] = 0
-        spelt = code.take(tokens)
-        whole, ends = spelt.tobytes().decode("utf-32-le"), np.cumsum(counts)
-        return [whole[a:b] for a, b in zip((ends - counts).tolist(), ends.tolist(), strict=True)]
+        if what != "plain":
+            code[self._corpus.numbers == (what == "masked")] = 0
+        whole, ends = code.take(tokens).tobytes().decode("utf-32-le"), np.cumsum(counts)
+        texts = [whole[a:b] for a, b in zip((ends - counts).tolist(), ends.tolist(), strict=True)]
+        return ["".join(sorted(text.replace("\0", ""))) for text in texts] if what == "numbers" else texts
 
 
 def _united(count: int, first: Places, second: Places) -> Places:
