@@ -106,8 +106,8 @@ class HfBackend:
         if self._loaded is not None:
             return
         disable_progress_bar()  # a bar over the shards of a small model would only break into the run's own
-        dtype = torch.float32 if self._device == "cpu" else "auto"
-        model = AutoModelForCausalLM.from_pretrained(self._path, local_files_only=True, use_safetensors=True, dtype=dtype)
+        # as stored on every device: the ledger's key does not say where a model ran
+        model = AutoModelForCausalLM.from_pretrained(self._path, local_files_only=True, use_safetensors=True, dtype="auto")
         tokenizer = AutoTokenizer.from_pretrained(self._path, local_files_only=True)
         if self._device == "cpu" and model.num_parameters() < _SMALL:
             torch.set_num_threads(1)

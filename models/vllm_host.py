@@ -35,6 +35,8 @@ def command_of(spec: EngineSpec, identity: Identity) -> tuple[list[str], dict[st
     }
     if folder is None:
         options["revision"] = commit
+    else:
+        options["dtype"] = stored_dtype(folder)
     environment = {**os.environ, "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
     environment.pop("PYTHONPATH", None)
     if folder is not None:
@@ -46,6 +48,12 @@ def command_of(spec: EngineSpec, identity: Identity) -> tuple[list[str], dict[st
     # the server has a working folder of its own
     options |= {k: os.path.abspath(v) if isinstance(v, str) and os.path.isfile(v) else v for k, v in spec.server_options.items()}
     return [vllm_python(), "-m", "vllm.entrypoints.openai.api_server", *arguments(options)], environment
+
+
+def stored_dtype(folder: Path) -> str | None:
+    """The number type of the weights, as config.json says: vLLM's own choice would turn float32 into halves, and `hf:` keeps it."""
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    return config.get("dtype") or config.get("torch_dtype")
 
 
 def arguments(options: dict[str, Any]) -> list[str]:
