@@ -20,6 +20,7 @@ from prefect.flows import Flow
 from prefect.futures import as_completed
 from prefect.results import ResultRecord, ResultRecordMetadata
 from prefect.serializers import JSONSerializer
+from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
@@ -239,7 +240,9 @@ def run_here(session: Session, inputs: dict[str, str], watcher: Watcher) -> list
         lines.extend(run_in_prefect(session, inputs, watcher))
         return recipe
 
-    flow(name=session.config.recipe, persist_result=False, validate_parameters=False)(body)(session.config.recipe)
+    # heartbeats tell a worker's zombies; there is no worker here, and ending their thread takes up to a second
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        flow(name=session.config.recipe, persist_result=False, validate_parameters=False)(body)(session.config.recipe)
     return lines
 
 
