@@ -89,11 +89,12 @@ class _Comparison:
 
     def other_numbers(self, first: Places, second: Places) -> Flags:
         """Whether a number stands where the other text has another one, or each text has a number that the other one lacks."""
-        moved = self._common(first, second, "masked") > self._common(first, second)
         before = np.append(0, np.cumsum(self._corpus.numbers[self._corpus.tokens]))
         count = before[self._corpus.starts + self._corpus.lengths] - before[self._corpus.starts]
-        shared = self._common(first, second, "numbers")
-        return moved | (shared < np.minimum(count[first], count[second]))
+        other: Flags = self._common(first, second, "numbers") < np.minimum(count[first], count[second])
+        rest = np.flatnonzero(~other)
+        other[rest] = self._common(first[rest], second[rest], "masked") > self._common(first[rest], second[rest])
+        return other
 
     def _common(self, first: Places, second: Places, what: Spelling = "plain") -> Places:
         """Length of the LCS of each pair."""
