@@ -192,16 +192,29 @@ def recall(data: Corpus, keep: Sequence[bool]) -> dict[str, float]:
     return {kind: 100 * found[kind] / data.kinds.count(kind) for kind in KINDS}
 
 
-def bad_removals(texts: Sequence[str], keep: Sequence[bool], seed: int, at_most: int = 1000) -> tuple[int, int]:
-    """(removed documents without a partner at the floor, removed documents looked at); a partner shares one of its rarer tokens."""
+def bad_in_clusters(texts: Sequence[str], of: Sequence[int]) -> tuple[int, int]:
+    """(removed documents without a partner at the floor in their cluster, removed documents): all are looked at."""
+    members = defaultdict(list)
+    for number, first in enumerate(of):
+        members[first].append(number)
+    tokens = {number: words(texts[number]) for group in members.values() if len(group) > 1 for number in group}
+    removed = [number for number, first in enumerate(of) if first != number]
+    bad = 0
+    for number in removed:
+        others = (tokens[other] for other in members[of[number]] if other != number)
+        bad += not any(LCSseq.normalized_similarity(tokens[number], other) >= FLOOR for other in others)
+    return bad, len(removed)
+
+
+def bad_removals(texts: Sequence[str], keep: Sequence[bool]) -> tuple[int, int]:
+    """The same for a peer that names no clusters: a partner is looked for among the documents that share the rarer tokens."""
     tokens = [words(text) for text in texts]
     holders = defaultdict(list)
     for number, found in enumerate(tokens):
         for word in set(found):
             holders[word].append(number)
     removed = [number for number, kept in enumerate(keep) if not kept]
-    looked = random.Random(seed).sample(removed, min(at_most, len(removed)))
-    return sum(not _has_partner(number, tokens, holders) for number in looked), len(looked)
+    return sum(not _has_partner(number, tokens, holders) for number in removed), len(removed)
 
 
 def _has_partner(number: int, tokens: Sequence[list[str]], holders: dict[str, list[int]]) -> bool:
@@ -221,13 +234,13 @@ def show_recall(columns: dict[str, dict[str, float]]) -> None:
     print(f"{'the first nine':26s}" + "".join(f"{value:>18.1f}" for value in nine.values()))
 
 
-def ours(data: Corpus, repeat: int) -> dict[str, tuple[float, list[bool]]]:
-    """(documents per second, which are kept) by policy on numbers; the stage's rates are printed."""
+def ours(data: Corpus, repeat: int) -> dict[str, tuple[float, list[int]]]:
+    """(documents per second, the representative of each) by policy on numbers; the stage's rates are printed."""
     texts, results = pa.array(data.texts), {}
     for numbers in ("same", "distinct"):
         config = DedupConfig(numbers=numbers)
         speed, found = rate(f"clusters, numbers {numbers}", len(texts), partial(find_clusters, texts, config), repeat)
-        results[numbers] = speed, [bool(first == at) for at, first in enumerate(found.of.tolist())]
+        results[numbers] = speed, found.of.tolist()
         with tempfile.TemporaryDirectory() as name:
             write_problems(Path(name) / "in.parquet", data.texts)
             run = partial(parquet_to_parquet, Path(name) / "in.parquet", Path(name) / "out.parquet", config)
@@ -235,24 +248,25 @@ def ours(data: Corpus, repeat: int) -> dict[str, tuple[float, list[bool]]]:
     return results
 
 
-def quality(data: Corpus, keeps: dict[str, list[bool]], seed: int) -> None:
+def quality(data: Corpus, clusters: dict[str, list[int]], peers: dict[str, list[bool]]) -> None:
+    keeps = {name: [first == at for at, first in enumerate(of)] for name, of in clusters.items()} | peers
     show_recall({name: recall(data, keep) for name, keep in keeps.items()})
     for name, keep in keeps.items():
-        bad, looked = bad_removals(data.texts, keep, seed)
-        print(f"{name:20s} removed {keep.count(False):>7,}, of {looked:,} looked at {bad} have no partner with LCS >= {FLOOR}", flush=True)
+        bad, removed = bad_in_clusters(data.texts, clusters[name]) if name in clusters else bad_removals(data.texts, keep)
+        print(f"{name:20s} removed {removed:>7,}, of which {bad} have no partner with LCS >= {FLOOR}", flush=True)
 
 
-def beside_peers(data: Corpus, repeat: int, seed: int) -> None:
+def beside_peers(data: Corpus, repeat: int) -> None:
     """The same on fewer documents, with the peers."""
     mine = ours(data, repeat)
-    keeps = {name: keep for name, (_, keep) in mine.items()}
+    kept: dict[str, list[bool]] = {}
     peers = {"datatrove 5-gram": partial(datatrove_keep, data.texts, 5), "datasketch 3-gram": partial(datasketch_keep, data.texts, 3)}
     for name, peer in peers.items():
         speed, keep = rate(name, len(data.texts), peer, 1)
         if keep is not None:
-            keeps[name] = keep
+            kept[name] = keep
             print("    " + ", ".join(f"numbers {numbers}: {own / speed:.1f}x" for numbers, (own, _) in mine.items()))
-    quality(data, keeps, seed)
+    quality(data, {name: of for name, (_, of) in mine.items()}, kept)
 
 
 def main() -> None:
@@ -265,12 +279,12 @@ def main() -> None:
     pa.set_cpu_count(1)
     data = corpus(given.data, DOCUMENTS, PER_KIND, given.seed)
     print(f"{len(data.texts):,} documents, {PER_KIND:,} copies of each of {len(KINDS)} kinds\n")
-    quality(data, {name: keep for name, (_, keep) in ours(data, given.repeat).items()}, given.seed)
+    quality(data, {name: of for name, (_, of) in ours(data, given.repeat).items()}, {})
     print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB, the documents as Python strings included")
     few = given.peer_documents * PER_KIND // DOCUMENTS
     data = corpus(given.data, given.peer_documents, few, given.seed)
     print(f"\n{len(data.texts):,} documents, {few:,} copies of each kind\n")
-    beside_peers(data, given.repeat, given.seed)
+    beside_peers(data, given.repeat)
 
 
 if __name__ == "__main__":
