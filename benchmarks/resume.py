@@ -18,7 +18,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tests.fake_openai import Fault, FakeOpenAI
+from tests.fake_openai import FakeOpenAI, Fault
 
 PROBLEMS = 200
 PROMPT_V2 = "## system\nThink first. Box the final answer.\n## user\nSecond wording: [[problem]]\n"
