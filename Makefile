@@ -7,7 +7,7 @@ STORE ?= mathmill-demo
 # TORCH_INDEX=https://... is handed to pip, for a build of torch other than the default (on Linux the default is several GB).
 TORCH := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
-.PHONY: help install demo test test-fast lint docs bench-resume bench-grading bench-ledger bench-contamination bench-dedup clean
+.PHONY: help install demo test test-fast lint docs bench-resume bench-grading bench-ledger bench-overhead bench-contamination bench-dedup clean
 
 help:                ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*##/ -/'
@@ -41,6 +41,9 @@ bench-resume: install       ## what kills, edits, new and failing rows cost, bes
 
 bench-grading: install      ## answer verification beside Math-Verify
 	$(BIN)/python -m benchmarks.grading
+
+bench-overhead: install     ## what orchestration costs on 30 shards of 10 s
+	$(BIN)/python -m benchmarks.overhead
 
 bench-ledger: install       ## the ledger at a million calls
 	$(BIN)/python -m benchmarks.ledger

@@ -20,7 +20,7 @@ def up(
     """Start a Prefect server, the deployments and a worker for each pool, and leave them running."""
     root = store_root(store)
     if services.running(root) is None:
-        screen.note(f"starting Prefect for {root}; half a minute on an idle machine")
+        screen.note(f"starting Prefect for {root}; about 20 s on an idle machine")
     found, new = services.up(root, port)
     screen.note(f"{'up' if new else 'running already'}: {found.ui}    store: {root}    logs: {root / 'services'}")
     screen.note(f"runs and forms: {found.ui}/v2/deployments    stop with: mathmill down --store {root}")
