@@ -4,6 +4,7 @@
 a lock as long as it lives: the lock says whether it runs, `services.json` says under which pid and where the server listens.
 """
 
+import contextlib
 import fcntl
 import json
 import os
@@ -115,7 +116,11 @@ def up(root: Path, port: int) -> tuple[Services, bool]:
         with log.open("ab") as out:
             line = [sys.executable, "-m", "flows.services", str(root), str(port)]
             process = subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=CHECKOUT, start_new_session=True)
-        return _when_up(root, process, log), True
+        try:
+            return _when_up(root, process, log), True
+        except BaseException:
+            process.terminate()
+            raise
 
 
 def _when_up(root: Path, process: subprocess.Popen[bytes], log: Path) -> Services:
@@ -124,10 +129,11 @@ def _when_up(root: Path, process: subprocess.Popen[bytes], log: Path) -> Service
         if process.poll() is not None:
             raise ServerError(f"the services did not start: {last_line(log)} (logs: {log.parent})")
         found = running(root)
-        if found is not None and found.url and found.pid == process.pid:
+        if found is not None and found.url:
+            if found.pid != process.pid:  # an `up` that was killed had left its process behind, still starting
+                process.terminate()
             return found
         time.sleep(0.2)
-    process.terminate()
     raise ServerError(f"the services did not start within {3 * STARTUP_S:.0f} s: see {log.parent}")
 
 
@@ -136,13 +142,14 @@ def down(root: Path) -> bool:
     found = running(root)
     if found is None:
         return False
-    os.kill(found.pid, signal.SIGTERM)
-    deadline = time.monotonic() + _STOP_S
-    while running(root) is not None:
-        if time.monotonic() > deadline:
-            os.kill(found.pid, signal.SIGKILL)  # what it held ends at the end of its pipes
-            deadline += _STOP_S
-        time.sleep(0.1)
+    deadline, number = time.monotonic() + _STOP_S, signal.SIGTERM
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(found.pid, number)
+        while running(root) is not None:
+            if time.monotonic() > deadline and number is signal.SIGTERM:
+                number = signal.SIGKILL  # what it held ends at the end of its pipes
+                os.kill(found.pid, number)
+            time.sleep(0.1)
     return True
 
 
