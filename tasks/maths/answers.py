@@ -36,8 +36,9 @@ _ASKS_PERCENT = re.compile(r"percent|%|百分", re.IGNORECASE)
 _CHOICE = re.compile(r"\(?([A-J])\)?(?:[.:)]?|[.:)]\s*(\S.*))", re.DOTALL)
 _CHOICES = re.compile(r"\(?[A-J](?:(?: ?, ?| ?and ?| )?[A-J]){0,9}\)?")
 _FRACTIONAL = re.compile(r"\D.*", re.DOTALL)
-_NEVER_ASKED = re.compile(r"\\(?:overline|bar|dot|ldots|prime|mid|text|pm|quad)(?![a-z])|\d{40}|[^\x00-\x7f]|,| (?:and|or) |\$|=.*=")
-"""What Math-Verify 0.9.0 is known to read wrongly: repeating decimals, ellipses, conditions, words, long decimals, lists, chains."""
+_NEVER_ASKED = re.compile(r"\\(?:overline|bar|dot|ldots|prime|mid|text|pm|quad)(?![a-z])|\d{40}|[^\x00-\x7f]|,| (?:and|or) |\$")
+"""What Math-Verify 0.9.0 is known to read wrongly: repeating decimals, ellipses, conditions, words, long decimals, lists."""
+_BOUNDS = re.compile(r"_\{[^{}]*\}")
 _CHOICE_STARTS = frozenset("(ABCDEFGHIJ\\")
 _UPRIGHT = re.compile(r"^\\text ?\{([^{}]*)\}")
 _PROOF = re.compile(r"proof\b|q\.?e\.?d\b|\\blacksquare|证明", re.IGNORECASE)
@@ -69,12 +70,17 @@ def _by_structure(a: Plain, b: Plain, gold: str, given: str, question: str | Non
         return Judgement("unknown", "structural", "equal only after rounding")
     if isinstance(outcome, bool):
         return Judgement("correct" if outcome else "wrong", "structural")
-    if not outcome.ask or len(a.text) + len(b.text) > MAX_ASKED or any(_NEVER_ASKED.search(form.text) for form in (a, b)):
+    if not outcome.ask or len(a.text) + len(b.text) > MAX_ASKED or _misread(a.text) or _misread(b.text):
         return Judgement("unknown", "none", outcome.why)
     verdict = equal_by_math_verify(a.text, b.text, limit_s)
     if verdict is None:
         return Judgement("unknown", "none", f"{outcome.why}; Math-Verify gave no verdict")
     return Judgement("correct" if verdict else "wrong", "symbolic")
+
+
+def _misread(text: str) -> bool:
+    """Is the text of a kind that Math-Verify judges by a part of it? Of an equation it may compare the last sides alone."""
+    return bool(_NEVER_ASKED.search(text)) or "=" in _BOUNDS.sub("", text)
 
 
 def _options(a: Plain, b: Plain, answer_type: AnswerType | None) -> Judgement | None:
