@@ -6,6 +6,8 @@ Everything on it is read from published versions and the ledger. Problem and rep
 import os
 import re
 import shlex
+import shutil
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -177,18 +179,27 @@ def samples(store: Store, versions: Sequence[Version]) -> list[dict[str, Any]]:
 def what_next(store: Store, config: RecipeConfig, lines: Sequence[Line]) -> list[tuple[str, str]]:
     """(command, what it shows): what a person may want to type after this run, with names and ids that exist."""
     where = "" if store.root == store_root() else f" --store {shlex.quote(str(store.root))}"
+    mathmill = _command()
     versions = [line.version for line in lines]
     best = next((v for v in versions if v.row_type == "Example"), versions[-1])
     lost = next((v for v in versions if v.balance.quarantined), None) or next((v for v in versions if v.balance.rejected), None)
-    commands = [(f"mathmill rows {best.dataset}{where}", "its rows")]
+    commands = [(f"{mathmill} rows {best.dataset}{where}", "its rows")]
     if lost is not None:
-        commands.append((f"mathmill rejected {lost.dataset}{where}", "rows that gave nothing, and why"))
+        commands.append((f"{mathmill} rejected {lost.dataset}{where}", "rows that gave nothing, and why"))
     first = store.table(best, columns=["id"]).slice(0, 1).column("id").to_pylist()
-    commands += [(f"mathmill trace {row_id}{where}", "where a row came from and what was made of it") for row_id in first]
-    commands.append((f"mathmill sql 'FROM {best.dataset} LIMIT 5'{where}", "any question, in SQL"))
+    commands += [(f"{mathmill} trace {row_id}{where}", "where a row came from and what was made of it") for row_id in first]
+    commands.append((f"{mathmill} sql 'FROM {best.dataset} LIMIT 5'{where}", "any question, in SQL"))
     if any(v.balance.quarantined for v in versions):
-        commands.append((f"mathmill run {config.recipe} ...", "the same command again asks only what is in quarantine"))
+        commands.append((f"{mathmill} run {config.recipe} ...", "the same command again asks only what is in quarantine"))
     return commands
+
+
+def _command() -> str:
+    """How this person can type the command: its name, or its path where no shell would find it (`make demo` activates nothing)."""
+    own = Path(sys.executable).with_name("mathmill")
+    if shutil.which("mathmill") or not own.exists():
+        return "mathmill"
+    return str(own.relative_to(Path.cwd())) if own.is_relative_to(Path.cwd()) else str(own)
 
 
 # Numbers as people read them

@@ -2,6 +2,7 @@
 
 import http.server
 import re
+import shlex
 import shutil
 import subprocess
 import threading
@@ -103,12 +104,15 @@ def test_the_page_shows_every_stage_with_its_counts_reasons_and_calls(page):
 
 
 def test_what_to_type_next_names_things_that_exist(page):
-    path, _, commands = page
+    path, _, said = page
+    commands = [(f"mathmill {c.partition('mathmill ')[2]}", meaning) for c, meaning in said]
     trace = next(command for command, _ in commands if command.startswith("mathmill trace"))
     with Store.open(path.parent) as store:
         assert trace.split()[2] in store.table("solve.verify").column("id").to_pylist()
     assert [c for c, _ in commands if f"--store {path.parent}" not in c] == ["mathmill run solve ..."]
     assert [c for c, _ in commands if c.startswith("mathmill rejected solve.solve ")]
+    program = shlex.split(said[0][0])[0]
+    assert shutil.which(program) or Path(program).is_file(), "the command can be typed as it is printed"
 
 
 def chromium(page: Path, folder: Path, *options: str) -> str:
