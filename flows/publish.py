@@ -87,7 +87,7 @@ def _certificate(session: Session, call: Call, shards: dict[str, Shard], kind: K
 def _rule(session: Session, call: Call) -> ContaminationConfig:
     """The rule that the rows were marked by; the default one where the recipe marks nothing."""
     for ref in call.rows.values():
-        config = session.config.stage(ref.dataset.partition(".")[2]) if ref.row is Mark else None
+        config = getattr(session.config.form, ref.dataset.partition(".")[2], None) if ref.row is Mark else None
         if isinstance(config, ContaminationConfig):
             return config
     return ContaminationConfig()

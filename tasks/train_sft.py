@@ -139,7 +139,8 @@ def _trained(spec: dict[str, Any]) -> dict[str, Any]:
 
 def _run(folder: Path) -> None:
     """Run this module as a process on the folder's spec; its standard input stays open as long as this process lives."""
-    environment = {"CUDA_VISIBLE_DEVICES": "0", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", **os.environ}
+    device = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]  # on several, the trainer would multiply the batch
+    environment = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", **os.environ, "CUDA_VISIBLE_DEVICES": device}
     command = [sys.executable, "-m", "tasks.train_sft", str(folder / "spec.json")]
     log = folder / "log.txt"
     with log.open("ab") as out:
