@@ -1,6 +1,6 @@
 """Write the generated pages of docs/ from what the code says about itself: stages, columns, commands. `--check` says whether they are true.
 
-    python -m flows.docs [--check]
+python -m flows.docs [--check]
 """
 
 import argparse

@@ -8,6 +8,7 @@ import re
 import shlex
 import shutil
 import sys
+import uuid
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -39,7 +40,7 @@ def wrap_up(store: Store, config: RecipeConfig, lines: list[Line]) -> Path:
 def write_report(store: Store, config: RecipeConfig, lines: list[Line]) -> Path:
     """Write the page into the store's folder and return its path; a page of an earlier run is replaced whole."""
     page = store.root / "report.html"
-    partial = store.root / ".report.html.part"
+    partial = store.root / f".report.html.{uuid.uuid4().hex[:8]}"  # two runs over one store may end at the same moment
     partial.write_text(render(store, config, lines), encoding="utf-8")
     os.replace(partial, page)
     return page

@@ -14,6 +14,7 @@ from typing_extensions import Doc
 AnswerType = Literal["integer", "decimal", "fraction", "expression", "choice", "proof", "none"]
 FinishReason = Literal["stop", "length"]
 VerdictName = Literal["correct", "wrong", "unknown"]
+LocatorName = Literal["symbolic", "judge", "rollouts", "person"]
 
 
 class Row(Protocol):
@@ -189,6 +190,58 @@ class Suspect:
 
 
 @dataclass(frozen=True, slots=True)
+class Location:
+    """What one locator says about the first wrong step of one reply."""
+
+    id: Annotated[str, Doc("hash of (stage, rollout_id)")]
+    problem_id: Annotated[str, Doc("the problem")]
+    rollout_id: Annotated[str, Doc("the reply that was looked at")]
+    locator: Annotated[LocatorName, Doc("symbolic, judge, rollouts or person")]
+    first_wrong_step: Annotated[int | None, Doc("1-based; null where it found none or abstained")]
+    abstained: Annotated[bool, Doc("true when it could not decide")]
+    n_steps: Annotated[int, Doc("steps of the reply")]
+    why: Annotated[str, Doc("what it saw, for a person")]
+    labels: Annotated[list[str], Doc("judge: correct, neutral or incorrect, for each step it labelled; empty otherwise")] = field(
+        default_factory=list
+    )
+    call_ids: Annotated[list[str], Doc("keys of the model calls in the ledger")] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """The first wrong step of a wrong reply, as the policy decided over the locators."""
+
+    id: Annotated[str, Doc("hash of (stage, rollout_id)")]
+    problem_id: Annotated[str, Doc("the problem")]
+    rollout_id: Annotated[str, Doc("the wrong reply")]
+    step: Annotated[int, Doc("the first wrong step, 1-based")]
+    decided_by: Annotated[str, Doc("the policy that decided, or person")]
+    votes: Annotated[list[str], Doc("what each locator said: `symbolic 3`, `judge none`, `rollouts abstained`")]
+
+
+@dataclass(frozen=True, slots=True)
+class StepPair:
+    """A preference over one step: a common prefix, a step that leads to the right answer and one that does not (Step-DPO, eq. 2)."""
+
+    trains: ClassVar[bool] = True  # publish demands a contamination certificate
+
+    id: Annotated[str, Doc("hash of (stage, fault_id, ordinal)")]
+    problem_id: Annotated[str, Doc("the problem")]
+    rollout_id: Annotated[str, Doc("the wrong reply")]
+    fault_id: Annotated[str, Doc("where its first wrong step was found")]
+    problem: Annotated[str, Doc("the statement, from which the trainer renders the prompt")]
+    answer: Annotated[str, Doc("the reference answer")]
+    step: Annotated[int, Doc("number of the step that differs, 1-based")]
+    prefix: Annotated[str, Doc("the reply up to and with the header `Step k:`, without a space after it")]
+    chosen: Annotated[str, Doc("the better step, from behind the header")]
+    rejected: Annotated[str, Doc("the wrong step, from behind the header")]
+    chosen_ends: Annotated[bool, Doc("whether the better step ends its solution: only then an end token follows it")]
+    rejected_ends: Annotated[bool, Doc("whether the wrong step ends its reply")]
+    full_chosen: Annotated[str, Doc("a whole right solution that goes on from the better step: the matched pair of ordinary DPO")]
+    full_rejected: Annotated[str, Doc("the whole wrong reply")]
+
+
+@dataclass(frozen=True, slots=True)
 class Dropped:
     """An input row that gave no output, and why. Kept beside every version."""
 
@@ -201,7 +254,24 @@ class Dropped:
 
 ROW_TYPES: dict[str, type] = {
     t.__name__: t
-    for t in (Problem, Rollout, Verdict, Difficulty, Solution, Mark, Cluster, Protected, Example, Checkpoint, Evaluation, Suspect, Dropped)
+    for t in (
+        Problem,
+        Rollout,
+        Verdict,
+        Difficulty,
+        Solution,
+        Mark,
+        Cluster,
+        Protected,
+        Example,
+        Location,
+        Fault,
+        StepPair,
+        Checkpoint,
+        Evaluation,
+        Suspect,
+        Dropped,
+    )
 }
 
 _ARROW = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
