@@ -30,7 +30,9 @@ def adopt(store: Path, folder: Path) -> tuple[str, str]:
     files = model_files(folder)
     name = folder_digest(folder)
     final = store / "checkpoints" / name
-    if not final.is_dir():
+    if final.is_dir():
+        os.utime(final)  # until its row is committed only its age keeps `gc` away
+    else:
         final.parent.mkdir(parents=True, exist_ok=True)
         staged = store / "tmp" / f"checkpoint.{os.getpid()}.{uuid.uuid4().hex[:8]}"
         staged.mkdir(parents=True)

@@ -41,7 +41,7 @@ class Collected:
     objects: int
     """Objects no longer in the catalog."""
     files: int
-    """Files removed, leftovers of killed processes among them."""
+    """Files removed, and folders of checkpoints and of killed trainings."""
     n_bytes: int
     """Their size."""
 
@@ -73,7 +73,8 @@ def _used_as_input(connection: Connection, dataset: str) -> list[int]:
 
 
 def gc(store: Store, cache_days: float, grace_s: float) -> Collected:
-    """Remove what no live version holds: slots of expired versions, cached shards older than `cache_days`, then objects and files.
+    """Remove what no live version holds: slots of expired versions, cached shards and work of killed trainings older than
+    `cache_days`, then objects, files and checkpoints that nothing names.
 
     Rows of a version that expired less than `grace_s` ago are kept, for whoever is reading it, and so are files younger than that: they may
     be of a commit that is under way (which would write them again: the grace saves work, not data).
@@ -84,8 +85,10 @@ def gc(store: Store, cache_days: float, grace_s: float) -> Collected:
         shards = _evict_shards(connection, now - cache_days * 86_400)
         objects = _drop_objects(connection)
     files, n_bytes = _sweep_files(store, now - grace_s)
+    folders = [*_unknown_models(store, now - grace_s), *_abandoned_work(store, now - cache_days * 86_400)]
+    n_bytes += sum(_remove(folder) for folder in folders)
     sweep(store.root / "locks")
-    return Collected(slots, shards, objects, files, n_bytes)
+    return Collected(slots, shards, objects, files + len(folders), n_bytes)
 
 
 def _drop_slots(connection: Connection, before: float) -> int:
@@ -133,6 +136,22 @@ def _sweep_files(store: Store, before: float) -> tuple[int, int]:
         if _older(path, min(before, time.time() - TMP_SECONDS)):
             files, n_bytes = files + 1, n_bytes + _remove(path)
     return files, n_bytes
+
+
+def _unknown_models(store: Store, before: float) -> list[Path]:
+    """Old checkpoint folders that no row of any version or cached shard names."""
+    o, a = tables.stored, tables.arrow_schema
+    with store.catalog.read() as connection:
+        query = sa.select(o.c.content).join(a, o.c.schema_id == a.c.schema_id).where(a.c.row_type == "Checkpoint")
+        contents = list(connection.scalars(query))
+    known = {id_ for content in contents for id_ in pq.read_table(store.objects.path(content), columns=["id"])["id"].to_pylist()}
+    return [folder for folder in (store.root / "checkpoints").glob("*") if folder.name not in known and _older(folder, before)]
+
+
+def _abandoned_work(store: Store, before: float) -> list[Path]:
+    """What killed trainings left to go on from, where nothing was written since."""
+    folders = (store.root / "work").glob("*")
+    return [folder for folder in folders if all(_older(path, before) for path in (folder, *folder.rglob("*")))]
 
 
 def _older(path: Path, before: float) -> bool:

@@ -1,6 +1,8 @@
 """Checkpoints in the store: whole, read-only, named by what decides their replies, checked by fsck."""
 
 import multiprocessing
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -74,6 +76,27 @@ def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "run" / "pytorch_model.bin").write_text("")
     with pytest.raises(StoreError, match=r"it needs a config.json and \*.safetensors weights, it has \['config.json'\]"):
         adopt(tmp_path, tmp_path / "run")
+
+
+def test_gc_removes_checkpoints_that_no_row_names_and_work_that_was_given_up(local: Store, tmp_path: Path) -> None:
+    kept, path = adopt(local.root, trained(tmp_path / "run"))
+    local.publish(
+        "t.sft", {"all": commit(local, to_table([Checkpoint(kept, path, "b", "t", "d", "sft", 1, 2.0, 1.0)], Checkpoint), {}).key}
+    )
+    lost, _ = adopt(local.root, trained(tmp_path / "other", b"other weights"))
+    state = local.root / "work" / "key" / "checkpoints" / "state.bin"
+    state.parent.mkdir(parents=True)
+    state.write_bytes(b"half a training")
+    week_ago = time.time() - 7 * 86_400
+    for old in (local.root / "checkpoints" / kept, local.root / "checkpoints" / lost, local.root / "work" / "key", state.parent):
+        os.utime(old, (week_ago, week_ago))
+    assert local.gc(cache_days=3).files == 1, "the file in the work folder is new, so only the checkpoint goes"
+    assert [p.name for p in (local.root / "checkpoints").iterdir()] == [kept] and state.exists()
+    os.utime(state, (week_ago, week_ago))
+    assert local.gc(cache_days=3).files == 1 and not (local.root / "work" / "key").exists()
+    adopt(local.root, tmp_path / "run")
+    assert (local.root / "checkpoints" / kept).stat().st_mtime > week_ago + 86_400, "adopted again, it is young again"
+    assert local.fsck(deep=True) == []
 
 
 def test_fsck_finds_a_checkpoint_that_changed_or_is_gone(local: Store, tmp_path: Path) -> None:
