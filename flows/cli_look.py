@@ -64,7 +64,12 @@ def show(spec: str, store: StoreOption = None, json: JsonOption = False) -> None
 def rows(spec: str, limit: LimitOption = 10, store: StoreOption = None, json: JsonOption = False) -> None:
     """Show rows of a version."""
     with _open(store) as opened:
-        screen.show(opened.table(opened.resolve(spec)).slice(0, limit).to_pylist(), json, empty=f"{spec} has no rows")
+        version = opened.resolve(spec)
+        found: list[dict[str, Any]] = []
+        for slot in opened.slots(version):
+            if slot.n_rows and len(found) < limit:
+                found += opened.table(version, parts=[slot.part]).slice(0, limit - len(found)).to_pylist()
+        screen.show(found, json, empty=f"{spec} has no rows")
 
 
 def rejected(
@@ -97,11 +102,11 @@ def diff(a: str, b: str, limit: LimitOption = 20, store: StoreOption = None, jso
 
 
 def explain(spec: str, store: StoreOption = None, json: JsonOption = False) -> None:
-    """Say what made each part of a version: stage, settings, prompts, models and inputs."""
+    """Say what made each part of a version that has rows: stage, settings, prompts, models and inputs."""
     with _open(store) as opened:
         version = opened.resolve(spec)
         parts = []
-        for slot in opened.slots(version):
+        for slot in (s for s in opened.slots(version) if s.n_rows):
             recipe = opened.recipe(slot.shard_key) or {}
             parts.append({"part": slot.part, "rows": slot.n_rows, "shard": slot.shard_key[:12], **{k: v for k, v in recipe.items() if v}})
         screen.show(parts, json)

@@ -99,7 +99,7 @@ def test_diff_names_the_rows_that_came_with_the_healing(mathmill, store):
 
 def test_explain_names_what_decided_each_part(mathmill, store):
     parts = mathmill("explain", "solve.solve", "--store", store, "--json").json
-    assert len(parts) == 4 and sum(part["rows"] for part in parts) == 18
+    assert 0 < len(parts) <= 4 and all(part["rows"] for part in parts) and sum(part["rows"] for part in parts) == 18
     assert all(part["models"]["model"]["revision"] == "unversioned" and part["config"]["samples"] == 2 for part in parts)
     assert "unversioned" in mathmill("explain", "solve.solve", "--store", store).out
 
