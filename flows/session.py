@@ -86,14 +86,15 @@ class Session:
         return sum(engine.paid for (name, _), engine in self._engines.items() if name == call.name)
 
     def _open(self, call: Call, parameter: str) -> Engine:
-        config = self.config.stage(call.name)
+        config, spec = self.config.stage(call.name), self.spec(call, parameter)
         return Engine(
-            self._backend(self.spec(call, parameter)),
+            self._backend(spec),
             self.store.ledger,
             stream=getattr(config, "stream", "main"),
             ticket=Ticket(self.run_id, self.dataset(call)),
             concurrency=getattr(config, "concurrency", 8),
             in_flight=self._in_flight,
+            price=spec.price,
         )
 
     def _backend(self, spec: EngineSpec) -> Backend:

@@ -177,14 +177,17 @@ class Engine:
         ticket: Ticket = Ticket("", ""),
         concurrency: int = 8,
         in_flight: dict[str, SharedCall] | None = None,
+        price: tuple[float, float] | None = None,
     ) -> None:
-        """`stream` names independent draws; `concurrency` bounds the calls under way; `in_flight` is shared in a process."""
+        """`stream` names independent draws; `concurrency` bounds the calls under way; `in_flight` is shared in a process; `price` is the
+        cost of one (prompt, reply) token."""
         self._backend = backend
         self._ledger = ledger
         self._stream = stream
         self._ticket = ticket
         self._slots = asyncio.Semaphore(concurrency)
         self._in_flight = {} if in_flight is None else in_flight
+        self._price = price
         self._model = backend.identity.payload()
         self.paid = 0
         """Calls that were made and not found in the ledger."""
@@ -298,8 +301,15 @@ class Engine:
             run_id=self._ticket.run_id,
             stage=self._ticket.stage,
             latency_s=time.monotonic() - started,
+            cost=self._cost(answer),
             at=time.time(),
         )
+
+    def _cost(self, answer: Answer) -> float | None:
+        """Of a call whose tokens were counted; None where they or the price are not known."""
+        if self._price is None or answer.prompt_tokens is None:
+            return None
+        return self._price[0] * answer.prompt_tokens + self._price[1] * (answer.completion_tokens or 0)
 
 
 async def _all(calls: Iterable[Awaitable[T]]) -> list[T]:

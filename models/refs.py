@@ -96,6 +96,10 @@ class EngineSpec(BaseModel):
     """Seconds one attempt may take."""
     patience_s: float = Field(default=600.0, ge=0)
     """Seconds a call may be put off by rate limits in all before it fails."""
+    price_prompt: float | None = Field(default=None, ge=0)
+    """What a million prompt tokens cost, in a currency of your own: recorded with each call, shown in the report, never part of a key."""
+    price_reply: float | None = Field(default=None, ge=0)
+    """What a million tokens of replies cost."""
     start_timeout_s: float = Field(default=600.0, gt=0)
     """Seconds a managed vLLM server may take until it answers."""
 
@@ -127,6 +131,13 @@ class EngineSpec(BaseModel):
     @property
     def parsed(self) -> ModelRef:
         return ModelRef.parse(self.ref)
+
+    @property
+    def price(self) -> tuple[float, float] | None:
+        """Cost of one (prompt, reply) token; None where neither price is given."""
+        if self.price_prompt is None and self.price_reply is None:
+            return None
+        return (self.price_prompt or 0.0) / 1e6, (self.price_reply or 0.0) / 1e6
 
     @property
     def server_options(self) -> dict[str, Any]:
