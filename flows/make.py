@@ -98,7 +98,7 @@ class Make:
             session.engines(call)  # an unreachable endpoint stops the run here, before any row is blamed
         results = self._map_jobs(call, todo, self._run_one(call))
         shards = {part: shard for job, found in zip(todo, results, strict=True) for part, shard in zip(job.keys, found, strict=True)}
-        version = publish(session, call, shards, self._bases.get(dataset))
+        version = publish(session, call, shards, self._bases.get(dataset), self._watcher.say)
         line = Line(dataset, version, len(todo), done, session.paid(call))
         self.lines.append(line)
         self._watcher.finish(line)

@@ -1,7 +1,7 @@
 """Publish a dataset's shards as its next version: the last act of a stage, and the only one that anybody can see."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
 from flows.graph import Call
@@ -25,9 +25,11 @@ def scope_of(session: Session, call: Call, shards: Iterable[str]) -> str | None:
     return f"round={session.round_}/" if importing(call) else session.scope
 
 
-def publish(session: Session, call: Call, shards: dict[str, Shard], base: Version | None) -> Version:
+def publish(
+    session: Session, call: Call, shards: dict[str, Shard], base: Version | None, say: Callable[[str], None] = lambda line: None
+) -> Version:
     """The version that holds `shards`; the head again where nothing changed. `base` is the head that was there when the run began:
-    a backfill that was published since would else be replaced by a run that never read it.
+    a backfill that was published since would else be replaced by a run that never read it. `say` is told of parts that stay others'.
     """
     scope, buckets = scope_of(session, call, shards), _buckets(shards)
     shards = {part: shard for part, shard in shards.items() if part.startswith(scope or "")}
@@ -37,7 +39,11 @@ def publish(session: Session, call: Call, shards: dict[str, Shard], base: Versio
         return _publish(session, call, shards, kind, scope, expected, buckets)
     except HeadMoved:
         # A backfill published meanwhile. Its parts are newer than what this run read: keep them, put only ours on top.
-        return _publish(session, call, _not_overtaken(session, call, shards, base), "patch", None, None, buckets)
+        ours = _not_overtaken(session, call, shards, base)
+        if len(ours) < len(shards):
+            theirs = f"{len(shards) - len(ours)} of {len(shards)} parts stay as another run published them since this one began"
+            say(f"{session.dataset(call)}: {theirs}; this run goes on with its own: run it again to publish those")
+        return _publish(session, call, ours, "patch", None, None, buckets)
 
 
 def _buckets(shards: Iterable[str]) -> int | None:

@@ -97,3 +97,16 @@ def test_the_server_of_a_killed_run_ends_by_itself(tmp_path: Path):
 
 def parts(store: Store, dataset: str, scope: str) -> list[str]:
     return [slot.part for slot in store.slots(f"{dataset}@good") if slot.part.startswith(scope)]
+
+
+def test_a_run_with_other_settings_is_told_when_another_published_first(tmp_path: Path):
+    with FakeOpenAI(faults=GATE) as server:
+        first = start("run", tmp_path / "store", list(range(24)), server)
+        hear(first, "solve.import_problems@1")
+        second = start("run", tmp_path / "store", list(range(24)), server, "--set", "solve.sampling.temperature=0.5")
+        hear(second, "solve.import_problems@1")
+        server.set(faults=[])
+        told = [process.communicate(timeout=600)[1] for process in (first, second)]
+    assert [process.returncode for process in (first, second)] == [0, 0], told
+    overtaken = [said for said in told if "solve.solve: 4 of 4 parts stay as another run published them" in said]
+    assert len(overtaken) == 1, told
