@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from hashlib import sha256
 from random import Random
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 from storage.ids import digest
 from tasks.nano.concepts import CONCEPTS, Concept, Kind, Line, Params, Unworkable, Work
@@ -109,11 +109,20 @@ class Working:
         return "\n".join([*steps, f"Answer: \\boxed{{{self.answer}}}"])
 
 
+class Words(NamedTuple):
+    """What fills the holes of a problem's sentences, its numbers aside."""
+
+    name: str
+    other: str
+    item: str
+
+
 @dataclass(frozen=True, slots=True)
 class Task:
     """A problem of the world: composition, words, and the right solution."""
 
     composition: Composition
+    words: Words
     statement: str
     wordings: tuple[int, ...]
     """Which wording each concept has."""
@@ -234,13 +243,14 @@ def _apply(random: Random, concepts: Sequence[Concept], value: int) -> Op | None
 def _phrase(composition: Composition, random: Random) -> Task:
     """Put a composition into words."""
     name, other = random.sample(_NAMES, 2)
-    words = {"name": name, "other": other, "item": random.choice(_STUFFS if composition.kind == "length" else _THINGS)}
+    words = Words(name, other, random.choice(_STUFFS if composition.kind == "length" else _THINGS))
+    holes = words._asdict()
     path = kinds(composition)
-    sentences = [random.choice(_OPENINGS[composition.kind]).format(v=composition.start, **words)]
+    sentences = [random.choice(_OPENINGS[composition.kind]).format(v=composition.start, **holes)]
     chosen: list[int] = []
     for op, kind in zip(composition.ops, path[:-1], strict=True):
         wordings = CONCEPTS[op.concept].wordings[kind]
         chosen.append(random.randrange(len(wordings)))
-        sentences.append(wordings[chosen[-1]].format(**dict(zip("ab", op.params, strict=False)), **words))
-    sentences.append(random.choice(_QUESTIONS[path[-1]]).format(**words))
-    return Task(composition, " ".join(sentences), tuple(chosen), work_out(composition))
+        sentences.append(wordings[chosen[-1]].format(**dict(zip("ab", op.params, strict=False)), **holes))
+    sentences.append(random.choice(_QUESTIONS[path[-1]]).format(**holes))
+    return Task(composition, words, " ".join(sentences), tuple(chosen), work_out(composition))

@@ -13,9 +13,9 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from models.nano import nano_names, nano_path
-from tasks.nano.build import encode_samples
 from tasks.nano.corpus import solve_messages, solver_samples
 from tasks.nano.measure import classify, is_right
+from tasks.nano.roles.solver import encode_samples
 from tasks.nano.world import World
 
 
@@ -118,7 +118,7 @@ TRAIN = """
     import sys
     from pathlib import Path
     import torch
-    from tasks.nano.build import Recipe, train_solver
+    from tasks.nano.roles.solver import Recipe, train_solver
     torch.set_num_threads(1)
     model, tokenizer = train_solver(0, Path(sys.argv[1]), 4, Recipe(pretrain_chains=700, samples=512))
     print([round(float(p.double().sum()), 6) for p in model.parameters()])

@@ -1,0 +1,117 @@
+"""Nano roles that are taught a chat: one tokenizer that grows at its end, and training from the solver's weights on chats and replies.
+
+The tokenizer is the solver's byte-level BPE; its ids never change. What a role is asked with (the fixed prose of packaged prompts) and what
+it says again and again (its phrases) are appended, one token each: a long instruction costs one token, as the system line of `solve` does.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+import torch
+from tokenizers import AddedToken
+from transformers import PreTrainedTokenizerFast, Qwen3ForCausalLM
+
+from models.engine import Message
+from models.nano import nano_path
+from models.nano.architecture import END, make_model
+from tasks.nano.role import Trained
+from tasks.nano.training import Encoded, optimizers, rows_of_like_length, schedule, train
+from tasks.nano.world import World
+from tasks.prompts import fill, load_prompt
+
+_HOLE = "\x00"
+_SHORTEST = 6
+"""Characters below which a piece of prose is left to the BPE."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """A chat and the reply that is taught for it. A last assistant turn is given, not taught: the reply goes on from it."""
+
+    messages: tuple[Message, ...]
+    reply: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRecipe:
+    """All that decides the weights of a chat role, the seed aside."""
+
+    shots: Callable[[World, int], Iterable[Shot]]
+    """(world, number of shots) -> what is taught, from the training split."""
+    prompts: tuple[str, ...]
+    """Packaged prompts the role is asked with."""
+    phrases: tuple[str, ...] = ()
+    """Further texts that are one token each."""
+    count: int = 24_000
+    batch: int = 32
+    muon_lr: float = 0.01
+    adam_lr: float = 3e-3
+    start: str | None = "solver"
+    """The nano model whose weights it starts from; None: from nothing, with the sizes below."""
+    hidden: int = 96
+    layers: int = 3
+    heads: int = 3
+
+
+def fixed_prose(prompt: str) -> list[str]:
+    """The pieces of a packaged prompt between its holes, turn by turn, those worth a token."""
+    loaded = load_prompt(prompt)
+    filled = fill(loaded, **dict.fromkeys(loaded.holes, _HOLE))
+    texts = [m.content for m in filled.messages] if filled.messages else [filled.text or ""]
+    return [piece for text in texts for piece in text.split(_HOLE) if len(piece.strip()) >= _SHORTEST]
+
+
+def extended_tokenizer(prompts: Sequence[str], phrases: Sequence[str]) -> PreTrainedTokenizerFast:
+    """The solver's tokenizer with the prose of `prompts` and `phrases` appended. Raises ValueError for a phrase that does not come back."""
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(nano_path("solver"))
+    wanted = dict.fromkeys([*(piece for prompt in prompts for piece in fixed_prose(prompt)), *phrases])
+    tokenizer.add_tokens([AddedToken(text, normalized=False, special=False) for text in wanted])
+    for text in wanted:
+        if tokenizer.decode(tokenizer.encode(text)) != text:
+            raise ValueError(f"phrase {text!r} comes back as {tokenizer.decode(tokenizer.encode(text))!r}: byte-level BPE cannot hold it")
+    return tokenizer
+
+
+def started_model(tokenizer: PreTrainedTokenizerFast, recipe: ChatRecipe, seed: int) -> Qwen3ForCausalLM:
+    """The model before training. Rows of new tokens are drawn as all weights once were."""
+    if recipe.start is None:
+        return make_model(tokenizer, hidden=recipe.hidden, layers=recipe.layers, heads=recipe.heads, seed=seed)
+    model = Qwen3ForCausalLM.from_pretrained(nano_path(recipe.start), dtype=torch.float32, use_safetensors=True)
+    known = model.config.vocab_size
+    model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    generator = torch.Generator().manual_seed(seed)
+    rows = model.model.embed_tokens.weight.data[known:]
+    rows.copy_(torch.randn(rows.shape, generator=generator) * model.config.initializer_range)
+    return model
+
+
+def rendered(messages: Sequence[Message]) -> str:
+    """What the chat template makes of a chat that is to be answered: a hundred times faster than asking it for each."""
+    turns = "".join(f"<|{m.role}|>{m.content}" for m in messages)
+    return turns if messages[-1].role == "assistant" else turns + "<|assistant|>"
+
+
+def encode_shots(tokenizer: PreTrainedTokenizerFast, shots: Sequence[Shot]) -> list[Encoded]:
+    """Token ids and labels of each shot; the loss is on the reply and its end."""
+    prompts = tokenizer([rendered(s.messages) for s in shots])["input_ids"]
+    replies = tokenizer([s.reply + END for s in shots])["input_ids"]
+    return [(p + r, [-100] * len(p) + r) for p, r in zip(prompts, replies, strict=True)]
+
+
+def chat_batches(recipe: ChatRecipe, tokenizer: PreTrainedTokenizerFast, seed: int) -> Iterator[tuple[list[list[int]], list[list[int]]]]:
+    """Batches of the recipe's shots on the world `seed`."""
+    encoded = encode_shots(tokenizer, list(recipe.shots(World(seed), recipe.count)))
+    yield from rows_of_like_length(encoded, recipe.batch, Random(seed * 7919 + 5))
+
+
+def train_chat(recipe: ChatRecipe, seed: int, work: Path, save_every: int) -> Trained:
+    """The model of a chat role on the world `seed`, going on from what `work` holds."""
+    tokenizer = extended_tokenizer(recipe.prompts, recipe.phrases)
+    model = started_model(tokenizer, recipe, seed)
+    batches = list(schedule(list(chat_batches(recipe, tokenizer, seed)), int(tokenizer.pad_token_id)))
+    tokens = sum(int((b.labels != -100).sum()) for b in batches)
+    print(f"{model.num_parameters():,} parameters, {len(tokenizer)} tokens, {len(batches)} steps, {tokens:,} taught tokens", flush=True)
+    train(model, batches, optimizers(model, recipe.muon_lr, recipe.adam_lr), work, save_every)
+    return model, tokenizer
