@@ -18,7 +18,16 @@ from tasks.nano.role import Role
 
 SHIPPED = Path(__file__).parents[2] / "models" / "nano"
 
-_MODULES = {"solver": "solver", "step-judge": "step_judge", "tool-user": "tool_user", "reasoner": "reasoner"}
+_MODULES = {
+    "solver": "solver",
+    "step-judge": "step_judge",
+    "author": "author",
+    "judge-a": "judge",
+    "judge-b": "judge",
+    "reasoner": "reasoner",
+    "tool-user": "tool_user",
+    "embedder": "embedder",
+}
 """The module of each role."""
 
 
