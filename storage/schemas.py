@@ -15,6 +15,8 @@ AnswerType = Literal["integer", "decimal", "fraction", "expression", "choice", "
 FinishReason = Literal["stop", "length"]
 VerdictName = Literal["correct", "wrong", "unknown"]
 LocatorName = Literal["symbolic", "judge", "rollouts", "person"]
+Rating = Literal["perfect", "acceptable", "bad"]
+JudgedName = Literal["perfect", "acceptable", "bad", "unknown"]
 
 
 class Row(Protocol):
@@ -242,6 +244,80 @@ class StepPair:
 
 
 @dataclass(frozen=True, slots=True)
+class Concepts:
+    """The foundational concepts of a problem, as an extractor names them."""
+
+    id: Annotated[str, Doc("hash of (stage, problem_id)")]
+    problem_id: Annotated[str, Doc("the problem")]
+    concepts: Annotated[list[str], Doc("the concepts, in the order given, each once")]
+    form: Annotated[Literal["list", "lines"], Doc("list: a Python list in a fenced block; lines: the fallback's `Knowledge Point:` lines")]
+    call_ids: Annotated[list[str], Doc("keys of the model calls in the ledger")] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """How difficult a problem is meant to be, in the words of its source."""
+
+    id: Annotated[str, Doc("hash of (stage, problem_id)")]
+    problem_id: Annotated[str, Doc("the problem")]
+    level: Annotated[str, Doc("a contest (`AMC12`), a grade, or 1 to 4 in the nano world")]
+
+
+@dataclass(frozen=True, slots=True)
+class Rationale:
+    """The thinking by which a problem could have been designed from its concepts and level."""
+
+    id: Annotated[str, Doc("hash of (stage, concepts_id)")]
+    problem_id: Annotated[str, Doc("the problem")]
+    concepts_id: Annotated[str, Doc("the concepts it starts from")]
+    level: Annotated[str, Doc("the level it was asked for")]
+    rationale: Annotated[str, Doc("the text behind the marker")]
+    call_id: Annotated[str | None, Doc("key of the model call in the ledger")]
+
+
+@dataclass(frozen=True, slots=True)
+class Brief:
+    """What a new problem shall be made of."""
+
+    id: Annotated[str, Doc("hash of what chose it")]
+    problem_id: Annotated[str, Doc("what is made from it is joined and put into parts by this; its own id unless it redoes a problem")]
+    concepts: Annotated[list[str], Doc("the concepts to bring together")]
+    level: Annotated[str, Doc("the level the problem shall have")]
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A new problem as its generator wrote it: well-formed, judged by nobody yet."""
+
+    id: Annotated[str, Doc("hash of (stage, brief_id)")]
+    problem_id: Annotated[str, Doc("of its brief")]
+    brief_id: Annotated[str, Doc("the brief it was written for")]
+    concepts: Annotated[list[str], Doc("the concepts that were asked for")]
+    level: Annotated[str, Doc("the level that was asked for")]
+    rationale: Annotated[str, Doc("the text of the rationale's block")]
+    problem: Annotated[str, Doc("the text of the problem's block")]
+    text: Annotated[str, Doc("the reply as received, which is what judges see")]
+    call_id: Annotated[str | None, Doc("key of the model call in the ledger; null for imported drafts")]
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What one judge says of one draft. A rating is null where none could be read."""
+
+    id: Annotated[str, Doc("hash of (stage, draft_id); two judges are two datasets with the same ids")]
+    problem_id: Annotated[str, Doc("of the draft")]
+    draft_id: Annotated[str, Doc("the draft that was judged")]
+    verdict: Annotated[JudgedName, Doc("perfect, acceptable, bad or unknown; what is in doubt is unknown, never perfect")]
+    format: Annotated[Rating, Doc("what the tag parser says, not the judge")]
+    factual_accuracy: Annotated[Rating | None, Doc("nothing is wrong or misleading, rationale and problem agree")]
+    difficulty_alignment: Annotated[Rating | None, Doc("the problem has the level that was asked for")]
+    concept_coverage: Annotated[Rating | None, Doc("the problem needs every concept that was asked for")]
+    solvability: Annotated[Rating | None, Doc("all needed information is given and there is a solution")]
+    why: Annotated[str, Doc("for unknown the reason; where verdict and ratings disagree what each says; else empty")]
+    call_id: Annotated[str | None, Doc("key of the model call in the ledger; null where the tags alone decided")]
+
+
+@dataclass(frozen=True, slots=True)
 class Dropped:
     """An input row that gave no output, and why. Kept beside every version."""
 
@@ -267,6 +343,12 @@ ROW_TYPES: dict[str, type] = {
         Location,
         Fault,
         StepPair,
+        Concepts,
+        Level,
+        Rationale,
+        Brief,
+        Draft,
+        Judgement,
         Checkpoint,
         Evaluation,
         Suspect,
