@@ -53,6 +53,11 @@ class Prompt:
             return {"messages": [list(m) for m in self.messages]}
         return {"text": self.text} if self.text is not None else {"token_ids": list(self.token_ids or ())}
 
+    @property
+    def prefill(self) -> str:
+        """What the reply is made to begin with: the text of a last assistant turn. Backends reply with what follows it alone."""
+        return self.messages[-1].content if self.messages and self.messages[-1].role == "assistant" else ""
+
     def preview(self) -> str:
         """The first 100 characters of what is asked, for messages."""
         if self.messages is not None:

@@ -49,11 +49,12 @@ class Rollout:
     id: Annotated[str, Doc("hash of (stage, problem_id, ordinal)")]
     problem_id: Annotated[str, Doc("the problem it answers")]
     ordinal: Annotated[int, Doc("rollout number, from 0")]
-    text: Annotated[str, Doc("the reply as received")]
+    text: Annotated[str, Doc("the reply as received, behind the beginning that the prompt forced on it, if any")]
     finish_reason: Annotated[FinishReason, Doc("stop, or length when it was cut off")]
     n_tokens: Annotated[int, Doc("tokens of the reply")]
     call_id: Annotated[str | None, Doc("key of the model call in the ledger; null for imported replies")]
     label: Annotated[bool | None, Doc("correctness published with an imported reply, null otherwise")] = None
+    parent_id: Annotated[str | None, Doc("the fault whose right steps it goes on from; null for a reply from the start")] = None
 
 
 @dataclass(frozen=True, slots=True)

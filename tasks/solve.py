@@ -40,14 +40,17 @@ class SolveConfig(StageConfig):
 
 @stage
 async def solve(problem: Problem, config: SolveConfig, model: Engine) -> AsyncIterator[Rollout]:
-    """`config.samples` rollouts of the problem, ordinals from 0. Raises EngineError when any of them failed for good."""
-    ordinal = 0
-    async for reply in model.sample(fill(config.prompt, problem=problem.problem), n=config.samples, sampling=config.sampling):
+    """`config.samples` rollouts of the problem, ordinals from 0; each begins with what the prompt forces on it (an `## assistant` part).
+
+    Raises EngineError when any of them failed for good.
+    """
+    ordinal, prompt = 0, fill(config.prompt, problem=problem.problem)
+    async for reply in model.sample(prompt, n=config.samples, sampling=config.sampling):
         yield Rollout(
             id=derived_id("solve", problem.id, ordinal=ordinal),
             problem_id=problem.id,
             ordinal=ordinal,
-            text=reply.text,
+            text=prompt.prefill + reply.text,
             finish_reason=reply.finish_reason,
             n_tokens=reply.completion_tokens,
             call_id=reply.call_id,

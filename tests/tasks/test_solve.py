@@ -111,3 +111,10 @@ def test_an_unknown_prompt_names_the_choices():
 def test_concurrency_is_not_part_of_what_is_hashed():
     assert SolveConfig(concurrency=1).identity() == SolveConfig(concurrency=8).identity()
     assert SolveConfig(samples=1).identity() != SolveConfig(samples=8).identity()
+
+
+def test_a_reply_that_was_begun_for_the_model_is_kept_with_its_beginning():
+    backend = Adder()
+    row, *_ = rollouts(SolveConfig(prompt="solve_steps", samples=1), backend, DictLedger())  # type: ignore[arg-type]
+    assert backend.prompts[0].prefill == "Step 1:"
+    assert row.text == "Step 1:2 + 3 = 5, so \\boxed{5}"
