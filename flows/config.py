@@ -22,6 +22,9 @@ from tasks.fingerprint import code_identity
 from tasks.stage import Runtime, StageConfig
 
 
+_PACKAGED = Path(str(flows.recipes.__path__[0]))
+
+
 class RunOptions(BaseModel):
     """The `[run]` table."""
 
@@ -68,15 +71,24 @@ class RecipeConfig:
 
 
 def recipe_names() -> list[str]:
-    return sorted(m.name for m in pkgutil.iter_modules(flows.recipes.__path__))
+    """Every recipe NAME, and NAME-SIZE where NAME-SIZE.toml holds other settings for the graph of NAME."""
+    graphs = {m.name for m in pkgutil.iter_modules(flows.recipes.__path__)}
+    sizes = {f.stem for f in _PACKAGED.glob("*-*.toml") if f.stem.partition("-")[0] in graphs}
+    return sorted(graphs | sizes)
 
 
 def load_recipe(name: str) -> Recipe:
-    """The function NAME of flows/recipes/NAME.py."""
+    """The function NAME of flows/recipes/NAME.py, for NAME and NAME-SIZE."""
     if name not in recipe_names():
         raise UsageError(f"no recipe {name!r}: have {recipe_names()}{did_you_mean(name, recipe_names())}")
-    recipe: Recipe = getattr(importlib.import_module(f"flows.recipes.{name}"), name)
+    graph = name.partition("-")[0]
+    recipe: Recipe = getattr(importlib.import_module(f"flows.recipes.{graph}"), graph)
     return recipe
+
+
+def prefix(recipe: str) -> str:
+    """What the names of a recipe's datasets begin with: an SQL identifier."""
+    return recipe.replace("-", "_")
 
 
 def outline(name: str) -> Outline:
@@ -114,13 +126,13 @@ def form_of(recipe: str) -> type[Form]:
 
     before: Any = model_validator(mode="before")
     checks = {"over_packaged": before(classmethod(over_packaged))}
-    return create_model(f"{recipe.title().replace('_', '')}Form", __base__=Form, __validators__=checks, **fields)
+    return create_model(f"{prefix(recipe).title().replace('_', '')}Form", __base__=Form, __validators__=checks, **fields)
 
 
 def packaged(recipe: str) -> dict[str, Any]:
     """The tables of flows/recipes/RECIPE.toml."""
     load_recipe(recipe)
-    return _read_toml(Path(str(flows.recipes.__path__[0])) / f"{recipe}.toml")
+    return _read_toml(_PACKAGED / f"{recipe}.toml")
 
 
 def load_config(recipe: str, config_file: Path | None = None, sets: Sequence[str] = (), name: str | None = None) -> RecipeConfig:
@@ -138,7 +150,7 @@ def load_config(recipe: str, config_file: Path | None = None, sets: Sequence[str
     values: dict[str, Any] = {n: _validated(c.stage.config_type, n, tables.get(n, {})) for n, c in outline(recipe).calls.items()}
     values["engines"] = {role: _validated(EngineSpec, f"engines.{role}", table) for role, table in tables.get("engines", {}).items()}
     values["run"] = _validated(RunOptions, "run", tables.get("run", {}))
-    return checked(RecipeConfig(recipe, name or recipe, form(**values)))
+    return checked(RecipeConfig(recipe, name or prefix(recipe), form(**values)))
 
 
 def checked(config: RecipeConfig) -> RecipeConfig:

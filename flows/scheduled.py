@@ -24,7 +24,7 @@ from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settin
 from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
-from flows.config import Form, RecipeConfig, check_inputs, checked, form_of, load_recipe
+from flows.config import Form, RecipeConfig, check_inputs, checked, form_of, load_recipe, prefix
 from flows.graph import Call
 from flows.make import Line, Make, RunOne, Silent, Watcher
 from flows.places import catalog_url, store_root
@@ -260,7 +260,7 @@ def flow_of(recipe: str) -> Flow[..., Any]:
     form = form_of(recipe)
 
     def body(config: Form, inputs: dict[str, str], store: str, name: str, partition: int | None) -> dict[str, int]:
-        settings = checked(RecipeConfig(recipe, name or recipe, config))
+        settings = checked(RecipeConfig(recipe, name or prefix(recipe), config))
         check_inputs(recipe, inputs)
         with Store.open(store_root(store), catalog_url()) as opened:
             session = Session(opened, settings, round_=partition or 0, scope=None if partition is None else f"round={partition}/")
