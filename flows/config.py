@@ -21,7 +21,6 @@ from storage.publish import check_new_name
 from tasks.fingerprint import code_identity
 from tasks.stage import Runtime, StageConfig
 
-
 _PACKAGED = Path(str(flows.recipes.__path__[0]))
 
 

@@ -64,7 +64,7 @@ def test_every_recipe_is_whole_with_its_packaged_settings(recipe):
         (["samples=4"], "cannot read --set 'samples=4': write STAGE.FIELD=VALUE"),
         ([".samples=4"], "cannot read --set '.samples=4'"),
         (["solve.samples=4", "solve.samples.x=4"], "cannot read --set 'solve.samples.x=4': 'samples' is a value, not a table"),
-        (["solve.prompt=sovle"], r"\[solve\] prompt = 'sovle': no prompt 'sovle': have \['solve'.*\], or give a file as @path"),
+        (["solve.prompt=sovle"], r"\[solve\] prompt = 'sovle': no prompt 'sovle': have \[.*'solve'.*\], or give a file as @path"),
         (["solve.prompt=@/no/p.md"], "no prompt '@/no/p.md'"),
         (["solve.model=sovler"], r"\[solve\] model = 'sovler': no engine 'sovler': have the roles \['solver'\], or write http:URL#MODEL"),
         (["solve.model=nano:nobody"], r"\[solve\] model = 'nano:nobody': no nano model 'nobody': have \["),
@@ -118,7 +118,7 @@ def test_a_name_that_datasets_cannot_have_is_told_before_anything_is_paid(name):
 
 
 def test_an_unknown_recipe_is_told_with_those_there_are():
-    with pytest.raises(UsageError, match=r"no recipe 'sovle': have \['gsm8k', 'solve', 'tiny', 'train'\]; did you mean 'solve'\?"):
+    with pytest.raises(UsageError, match=r"no recipe 'sovle': have \['gsm8k', .*'solve', .*'train'\]; did you mean 'solve'\?"):
         load_config("sovle")
 
 
