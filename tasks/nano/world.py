@@ -32,7 +32,7 @@ _THINGS = (
     "kites", "tents", "bells", "drums",
 )  # fmt: skip
 _STUFFS = ("rope", "wire", "ribbon", "board", "cable", "pipe", "chain", "cloth", "string", "rail", "tape", "fence")
-_OPENINGS: dict[Kind, tuple[str, ...]] = {
+OPENINGS: dict[Kind, tuple[str, ...]] = {
     "count": (
         "{name} has {v} {item}.",
         "{v} {item} lie before {name}.",
@@ -53,7 +53,7 @@ _OPENINGS: dict[Kind, tuple[str, ...]] = {
         "{v} is the number of {name}.",
     ),
 }
-_QUESTIONS: dict[Kind, tuple[str, ...]] = {
+QUESTIONS: dict[Kind, tuple[str, ...]] = {
     "count": ("How many is that?", "How many {item} are there?", "What is the number of {item}?", "How many does that make?"),
     "length": ("How many cm is that?", "How long is it in cm?", "What is the length in cm?"),
     "area": ("How many square cm is that?", "How large is it in square cm?", "What is the area?"),
@@ -185,7 +185,7 @@ class World:
             composition = _compose(random, random.choice(list(levels)))
             if composition is not None and composition.split == split and composition.key not in seen:
                 seen.add(composition.key)
-                yield _phrase(composition, random)
+                yield phrase(composition, random)
 
     def _random(self, *names: object) -> Random:
         return Random(int.from_bytes(sha256(repr((self.seed, *names)).encode()).digest()[:8], "big"))
@@ -207,7 +207,7 @@ def _forever() -> Iterator[int]:
 
 def _compose(random: Random, level: int) -> Composition | None:
     """A composition of `level` different concepts, or None where the draw leads nowhere."""
-    kind = first = random.choice(list(_OPENINGS))
+    kind = first = random.choice(list(OPENINGS))
     value = start = random.randint(2, 9) if random.random() < 0.7 else random.randint(10, 40)
     ops: list[Op] = []
     for position in range(level):
@@ -240,17 +240,17 @@ def _apply(random: Random, concepts: Sequence[Concept], value: int) -> Op | None
     return None
 
 
-def _phrase(composition: Composition, random: Random) -> Task:
-    """Put a composition into words."""
+def phrase(composition: Composition, random: Random) -> Task:
+    """Put a composition into words; another state of `random` gives the same problem in other words."""
     name, other = random.sample(_NAMES, 2)
     words = Words(name, other, random.choice(_STUFFS if composition.kind == "length" else _THINGS))
     holes = words._asdict()
     path = kinds(composition)
-    sentences = [random.choice(_OPENINGS[composition.kind]).format(v=composition.start, **holes)]
+    sentences = [random.choice(OPENINGS[composition.kind]).format(v=composition.start, **holes)]
     chosen: list[int] = []
     for op, kind in zip(composition.ops, path[:-1], strict=True):
         wordings = CONCEPTS[op.concept].wordings[kind]
         chosen.append(random.randrange(len(wordings)))
         sentences.append(wordings[chosen[-1]].format(**dict(zip("ab", op.params, strict=False)), **holes))
-    sentences.append(random.choice(_QUESTIONS[path[-1]]).format(**holes))
+    sentences.append(random.choice(QUESTIONS[path[-1]]).format(**holes))
     return Task(composition, words, " ".join(sentences), tuple(chosen), work_out(composition))
