@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.schemas import Difficulty, Problem, Rollout, Verdict
-from tasks.difficulty import DifficultyConfig, beta_cdf, difficulty, jeffreys_interval
+from tasks.difficulty import DifficultyConfig, difficulty
+from tasks.maths.jeffreys import beta_cdf, jeffreys_interval
 from tasks.stage import Rejected
 
 PROBLEM = Problem("a" * 16, "ours", None, "What is 2 + 3?", "5", "integer", True)
