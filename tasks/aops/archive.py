@@ -68,14 +68,16 @@ class Archive:
             raise
         self.connection.execute("COMMIT")
 
-    def put(self, page: RawPage) -> bool:
+    def put(self, page: RawPage, *, current: bool = False) -> bool:
         """Keep a page unless what is there is of a later revision; a page of no known revision only replaces another such.
 
-        True if the archive changed. A tombstone always replaces what is there.
+        True if the archive changed. A tombstone always replaces what is there, and so does a page that is `current`: what the site holds
+        now, whatever the numbers say. What was deleted after its revision was saved is not brought back by older copies.
         """
         with self.write() as connection:
             old = self.get(page.title)
-            if old == page or (old is not None and page.status in ("ok", "redirect") and not _later(page, old)):
+            wins = current or old is None or page.status in ("missing", "hidden") or _later(page, old)
+            if old == page or not wins:
                 return False
             connection.execute("INSERT OR IGNORE INTO blob VALUES (?, ?)", (page.sha256, page.text.encode()))
             row = astuple(replace(page, text=""))
