@@ -153,7 +153,7 @@ class Checkpoint:
     base: Annotated[str, Doc("identity of the model it started from")]
     trained_on: Annotated[str, Doc("dataset@version")]
     trained_on_digest: Annotated[str, Doc("digest of that version")]
-    method: Annotated[str, Doc("sft, dpo, reward or grpo")]
+    method: Annotated[str, Doc("sft, step_dpo, dpo, reward or grpo")]
     steps: Annotated[int, Doc("optimizer steps")]
     loss_first: Annotated[float, Doc("training loss over the first logged steps")]
     loss_last: Annotated[float, Doc("training loss over the last logged steps")]

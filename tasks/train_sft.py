@@ -4,193 +4,40 @@ It runs in a process of its own, which writes its checkpoints into the shard's f
 it was, and which exits with its parent. A dataset without a contamination certificate is refused.
 """
 
-import json
-import os
-import shutil
-import subprocess
 import sys
-import threading
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import Field, field_validator, model_validator
-
-from storage.checkpoints import adopt
 from storage.schemas import Checkpoint
-from tasks.prompts import PromptField, PromptText, fill, load_prompt
-from tasks.stage import Dataset, ModelFolder, Runtime, StageConfig, Workdir, stage
-
-_CHECKOUT = Path(__file__).parents[1]
-"""Where the process runs: `-m` looks in its folder first, and the caller's may hold another package `tasks`."""
+from tasks.prompts import PromptText, fill
+from tasks.stage import Dataset, ModelFolder, Workdir, stage
+from tasks.training import Result, TrainConfig, progress_into, rows_of, serve, train
 
 
-class TrainingError(Exception):
-    """The training process failed; the message ends with its last lines."""
-
-
-class TrainSftConfig(StageConfig):
+class TrainSftConfig(TrainConfig):
     """What is trained, and how."""
-
-    base: str = "solver"
-    """Role or reference of the model to start from; it needs a local folder."""
-    prompt: PromptField = Field(default_factory=lambda: load_prompt("solve"))
-    """The prompt that the model will be asked with, hole [[problem]]: the same as in `solve`."""
-    lr: float = Field(2e-5, gt=0)
-    """Peak learning rate (AdamW)."""
-    epochs: float = Field(3.0, gt=0)
-    """Passes over the rows."""
-    max_steps: int = Field(0, ge=0)
-    """Optimizer steps, in place of `epochs` where not 0."""
-    batch_size: int = Field(128, ge=1)
-    """Rows an optimizer step."""
-    max_length: int = Field(4096, ge=1)
-    """Longest row in tokens, prompt included; longer ones are left out and counted, never cut."""
-    schedule: Literal["constant", "constant_with_warmup", "linear", "cosine"] = "cosine"
-    """Learning rate over time."""
-    warmup: float = Field(0.0, ge=0)
-    """Steps of linear warm-up; a share of all steps where below 1."""
-    weight_decay: float = Field(0.0, ge=0)
-    """Of AdamW."""
-    seed: int = 0
-    """Order of the rows."""
-    micro_batch: Annotated[int, Runtime()] = Field(8, ge=1)
-    """Rows on the device at once; divides `batch_size`."""
-    gradient_checkpointing: Annotated[bool, Runtime()] = False
-    """Recompute activations in the backward pass: less memory, a third slower."""
-    save_steps: Annotated[int, Runtime()] = Field(100, ge=1)
-    """Steps between checkpoints: what a kill costs at most."""
-
-    @field_validator("prompt")
-    @classmethod
-    def _only_the_problem(cls, prompt: PromptText) -> PromptText:
-        fill(prompt, problem="")
-        return prompt
-
-    @model_validator(mode="after")
-    def _whole_batches(self) -> "TrainSftConfig":
-        if self.batch_size % min(self.micro_batch, self.batch_size):
-            raise ValueError(f"micro_batch {self.micro_batch} does not divide batch_size {self.batch_size}")
-        return self
 
 
 @stage(scope="dataset", revision=1)
 def train_sft(examples: Dataset, base: ModelFolder, work: Workdir, config: TrainSftConfig) -> Checkpoint:
     """The trained model, adopted into the store. Raises ValueError for a set without its certificate, TrainingError when training fails."""
-    _demand_certificate(examples)
-    result = _trained(_spec(examples, base, work, config))
-    checkpoint_id, path = adopt(work.store, Path(result["folder"]))
-    losses = result["losses"]
-    few = min(10, max(1, len(losses) // 4))
-    return Checkpoint(
-        id=checkpoint_id,
-        path=path,
-        base=base.identity,
-        trained_on=examples.spec,
-        trained_on_digest=examples.digest,
-        method="sft",
-        steps=len(losses),
-        loss_first=sum(losses[:few]) / few,
-        loss_last=sum(losses[-few:]) / few,
-        n_rows=result["n_rows"],
-        n_too_long=len(result["too_long"]),
-    )
+    return train("tasks.train_sft", "sft", examples, base, work, config, config.settings())
 
 
-def _demand_certificate(examples: Dataset) -> None:
-    """Publishing demands the same; a trainer does not rely on it."""
-    certificate = examples.meta.get("certificate")
-    if not certificate:
-        fault = "has no contamination certificate"
-    elif certificate.get("version_digest") != examples.digest:
-        fault = f"has a contamination certificate for other rows (digest {certificate.get('version_digest')}, not {examples.digest})"
-    elif certificate.get("hits", ["not listed"]):
-        fault = f"has a contamination certificate with hits ({certificate.get('hits', 'not listed')!r:.200})"
-    else:
-        return
-    raise ValueError(
-        f"{examples.spec} {fault}, and nothing trains on what it may be tested on: "
-        "run `contamination` on its rows, select with `training_set`, and train on the version that publishes"
-    )
-
-
-def _spec(examples: Dataset, base: ModelFolder, work: Workdir, config: TrainSftConfig) -> dict[str, Any]:
-    """All that the process needs."""
-    return {
-        "files": [str(f.absolute()) for f in examples.files],
-        "base": str(base.path.absolute()),
-        "work": str(work.path.absolute()),
-        "prompt": config.prompt.model_dump(),
-        "max_length": config.max_length,
-        "settings": config.model_dump(exclude={"base", "prompt", "max_length"}),
-    }
-
-
-def _trained(spec: dict[str, Any]) -> dict[str, Any]:
-    """The result of the process for `spec`; one that has finished before is not started again."""
-    folder = Path(spec["work"])
-    folder.mkdir(parents=True, exist_ok=True)
-    result = folder / "result.json"
-    if not result.is_file():
-        (folder / "spec.json").write_text(json.dumps(spec), encoding="utf-8")
-        _run(folder)
-    found: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
-    return found
-
-
-def _run(folder: Path) -> None:
-    """Run this module as a process on the folder's spec; its standard input stays open as long as this process lives."""
-    device = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]  # on several, the trainer would multiply the batch
-    environment = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", **os.environ, "CUDA_VISIBLE_DEVICES": device}
-    command = [sys.executable, "-m", "tasks.train_sft", str(folder / "spec.json")]
-    log = folder / "log.txt"
-    with log.open("ab") as out:
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=out, stderr=subprocess.STDOUT, env=environment, cwd=_CHECKOUT)
-        try:
-            status = process.wait()
-        finally:
-            process.kill()
-    if status != 0:
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-        raise TrainingError(f"training ended with status {status}; the end of {log}:\n" + "\n".join(lines[-12:]))
-
-
-# The process
-
-
-def main(spec_file: str) -> None:
-    """Train as the spec says and leave `result.json` in its folder, last of all."""
-    threading.Thread(target=_exit_with_parent, daemon=True).start()
-    spec = json.loads(Path(spec_file).read_text(encoding="utf-8"))
-    folder = Path(spec["work"])
-    result = _train(spec, folder)
-    partial = folder / "result.json.partial"
-    partial.write_text(json.dumps(result), encoding="utf-8")
-    os.replace(partial, folder / "result.json")
-    shutil.rmtree(folder / "checkpoints")
-
-
-def _exit_with_parent() -> None:
-    os.read(0, 1)  # nothing is ever written: returns when the parent is gone
-    os._exit(3)
-
-
-def _train(spec: dict[str, Any], folder: Path) -> dict[str, Any]:
-    from models.train.encode import Tokens, encode_all
-    from models.train.sft import Sft, fit, last_checkpoint
+def _fit(spec: dict[str, Any], folder: Path) -> Result:
+    """In the process."""
+    from models.train.encode import Row, Tokens, encode_all
+    from models.train.fitting import Fit, last_checkpoint
+    from models.train.sft import fit
     from models.train.smoke import smoke_fit
 
-    base = Path(spec["base"])
-    settings = Sft(**spec["settings"])
-    rows, too_long = encode_all(Tokens(base), _rows(spec), spec["max_length"])
+    base, settings, prompt = Path(spec["base"]), Fit(**spec["settings"]), PromptText(**spec["prompt"])
+    examples = rows_of(spec, ["id", "problem", "completion"])
+    asked = (Row(r["id"], fill(prompt, problem=r["problem"]), r["completion"]) for r in examples)
+    rows, too_long = encode_all(Tokens(base), asked, spec["max_length"])
     if last_checkpoint(folder / "checkpoints") is None:
         smoke_fit(base, rows, settings.lr)
-    with (folder / "progress.jsonl").open("a", encoding="utf-8") as progress:
-
-        def report(step: int, steps: int, loss: float) -> None:
-            progress.write(json.dumps({"step": step, "steps": steps, "loss": loss}) + "\n")
-            progress.flush()
-
-        fitted = fit(rows, settings, base, folder, report)
+    fitted = fit(rows, settings, base, folder, progress_into(folder / "progress.jsonl"))
     return {
         "folder": str(fitted.folder),
         "losses": fitted.losses,
@@ -200,20 +47,5 @@ def _train(spec: dict[str, Any], folder: Path) -> dict[str, Any]:
     }
 
 
-def _rows(spec: dict[str, Any]) -> list[Any]:
-    """The examples in the order of their ids, with the prompt as `solve` fills it."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    from models.train.encode import Row
-
-    prompt = PromptText(**spec["prompt"])
-    tables = [pq.read_table(f, columns=["id", "problem", "completion"]) for f in spec["files"]]
-    if not tables:
-        raise ValueError("nothing to train on: the version has no files")
-    ordered = pa.concat_tables(tables).sort_by("id").to_pylist()
-    return [Row(r["id"], fill(prompt, problem=r["problem"]), r["completion"]) for r in ordered]
-
-
 if __name__ == "__main__":
-    main(sys.argv[1])
+    serve(_fit, sys.argv[1])

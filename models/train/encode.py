@@ -41,9 +41,14 @@ class Tokens:
         own = self.tokenizer.eos_token_id
         self.end = own if own in self.stops else min(self.stops)
 
-    def encode(self, row: Row) -> Encoded:
-        """Prompt, completion and end token. Raises ValueError where training and inference would see different tokens."""
+    def encode(self, row: Row, *, ends: bool = True) -> Encoded:
+        """Prompt, completion and, where the reply `ends` with it, the end token. Raises ValueError where training and inference would see
+        different tokens.
+        """
         prompt = self._prompt(row.prompt)
+        if not ends:
+            completion = self._plain(row.completion)
+            return Encoded([*prompt, *completion], [IGNORED] * len(prompt) + completion)
         chat = row.prompt.messages is not None and row.prompt.messages[-1].role != "assistant"
         ids = self._whole_chat(row, prompt) if chat else [*prompt, *self._plain(row.completion), self.end]
         last = max((i for i, token in enumerate(ids) if token in self.stops), default=-1)
@@ -56,16 +61,28 @@ class Tokens:
         ids = ids[: last + 1]  # what a template writes after the end of the turn is never generated
         return Encoded(ids, [IGNORED] * len(prompt) + ids[len(prompt) :])
 
+    def joined(self, prompt: Prompt, continuation: str) -> list[int] | None:
+        """The token ids of prompt and continuation when they are one text; None for a prompt that is not text."""
+        if prompt.token_ids is not None:
+            return None
+        if prompt.text is not None:
+            return list(self.tokenizer(prompt.text + continuation)["input_ids"])
+        return self._plain(self._rendered(prompt) + continuation)
+
     def _prompt(self, prompt: Prompt) -> list[int]:
         if prompt.token_ids is not None:
             return list(prompt.token_ids)
         if prompt.text is not None:
             return list(self.tokenizer(prompt.text)["input_ids"])
+        return self._plain(self._rendered(prompt))
+
+    def _rendered(self, prompt: Prompt) -> str:
+        """What the template writes before a reply, or before the rest of one that the last turn begins."""
         prefill = bool(prompt.messages) and prompt.messages[-1].role == "assistant"  # type: ignore[index]
-        return self._chat(_turns(prompt), add_generation_prompt=not prefill, continue_final_message=prefill)
+        return self._template(_turns(prompt), add_generation_prompt=not prefill, continue_final_message=prefill)
 
     def _whole_chat(self, row: Row, prompt: list[int]) -> list[int]:
-        ids = self._chat([*_turns(row.prompt), {"role": "assistant", "content": row.completion}])
+        ids = self._plain(self._template([*_turns(row.prompt), {"role": "assistant", "content": row.completion}]))
         if ids[: len(prompt)] != prompt:
             at = next((i for i, (a, b) in enumerate(zip(ids, prompt, strict=False)) if a != b), len(ids))
             raise ValueError(
@@ -75,11 +92,10 @@ class Tokens:
             )
         return ids
 
-    def _chat(self, messages: list[dict[str, str]], **options: bool) -> list[int]:
+    def _template(self, messages: list[dict[str, str]], **options: bool) -> str:
         if self.tokenizer.chat_template is None:
             raise ValueError(f"{self.folder} has no chat template: give a prompt of one '## raw' part")
-        text = self.tokenizer.apply_chat_template(messages, tokenize=False, **options)
-        return self._plain(text)
+        return str(self.tokenizer.apply_chat_template(messages, tokenize=False, **options))
 
     def _plain(self, text: str) -> list[int]:
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])

@@ -18,7 +18,8 @@ from storage.ids import digest
 from storage.schemas import Checkpoint, Example, from_table, to_table
 from tasks.runner import Inputs, run_stage
 from tasks.stage import ModelFolder, Workdir
-from tasks.train_sft import TrainingError, TrainSftConfig, train_sft
+from tasks.train_sft import TrainSftConfig, train_sft
+from tasks.training import TrainingError
 from tests.tiny_model import tiny_model
 
 ROOT = Path(__file__).parents[2]
@@ -102,7 +103,7 @@ def test_a_prompt_that_solve_would_refuse_is_refused_here_too(tmp_path: Path):
 
 
 def test_a_checkpoint_without_its_last_file_is_passed_over_and_removed(tmp_path: Path):
-    from models.train.sft import last_checkpoint
+    from models.train.fitting import last_checkpoint
 
     for step, state in ((10, "{}"), (9, "{}"), (20, '{"cut'), (30, None)):
         (tmp_path / f"checkpoint-{step}").mkdir()
@@ -240,7 +241,8 @@ def test_a_learning_rate_that_only_spoils_the_model_fails_in_the_smoke_fit(tmp_p
 @pytest.mark.slow
 def test_the_micro_batch_does_not_change_the_model_beyond_rounding(tmp_path: Path):
     from models.train.encode import Row, Tokens, encode_all
-    from models.train.sft import Sft, fit
+    from models.train.fitting import Fit
+    from models.train.sft import fit
     from tasks.prompts import fill, load_prompt
 
     base = tiny_model(tmp_path / "base")
@@ -248,7 +250,7 @@ def test_the_micro_batch_does_not_change_the_model_beyond_rounding(tmp_path: Pat
     losses = []
     for micro_batch in (8, 2):
         config = TrainSftConfig(**{**CONFIG, "max_steps": 6, "micro_batch": micro_batch})
-        settings = Sft(**config.model_dump(exclude={"base", "prompt", "max_length"}))
+        settings = Fit(**config.settings())
         losses.append(fit(rows, settings, base, tmp_path / str(micro_batch)).losses)
     assert losses[0] == pytest.approx(losses[1], abs=1e-3)
     assert losses[0][-1] < losses[0][0] - 0.1
