@@ -50,6 +50,12 @@ class Ref:
         return self.version
 
 
+def own_dataset(store: Store, prefix: str, name: str, row: type) -> Ref:
+    """The latest version of PREFIX.NAME, or no rows where nothing was published."""
+    head = store.head(f"{prefix}.{name}")
+    return Ref.of(store, head) if head else Ref(f"{prefix}.{name}", row, {})
+
+
 def input_dataset(store: Store, recipe: str, inputs: Mapping[str, str], name: str, row: type) -> Ref:
     """The version that `--input NAME=DATASET[@VERSION]` names. Raises UsageError where it is not given or holds other rows."""
     if name not in inputs:
@@ -81,6 +87,10 @@ class Maker(Protocol):
 
     def dataset(self, name: str, row: type) -> Ref:
         """A dataset that is there already, `--input NAME=DATASET[@VERSION]`."""
+        ...
+
+    def answers(self, name: str, row: type) -> Ref:
+        """The recipe's own dataset `name`, which people fill between its runs (`mathmill review`); without rows until they do."""
         ...
 
 
@@ -162,3 +172,6 @@ class Outline:
     def dataset(self, name: str, row: type) -> Ref:
         self.inputs[name] = "DATASET"
         return Ref(name, row)
+
+    def answers(self, name: str, row: type) -> Ref:
+        return Ref(f"{self.recipe}.{name}", row)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from flows.graph import Call, InputFile, Ref, UsageError, bind, input_dataset
+from flows.graph import Call, InputFile, Ref, UsageError, bind, input_dataset, own_dataset
 from flows.publish import publish, scope_of
 from flows.session import Session
 from flows.shard import Job, cached, jobs, run_job
@@ -87,6 +87,9 @@ class Make:
 
     def dataset(self, name: str, row: type) -> Ref:
         return input_dataset(self._session.store, self._session.config.recipe, self._inputs, name, row)
+
+    def answers(self, name: str, row: type) -> Ref:
+        return own_dataset(self._session.store, self._session.config.name, name, row)
 
     def __call__(self, stage: Stage, *rows: Ref, name: str | None = None, protected: Ref | None = None, **named: Any) -> Ref:
         call = bind(stage, rows, name, protected, named)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from flows.graph import Call, InputFile, Recipe, Ref, UsageError, bind, input_dataset
+from flows.graph import Call, InputFile, Recipe, Ref, UsageError, bind, input_dataset, own_dataset
 from flows.session import Session
 from flows.shard import Job, by_part, cached, jobs, stage_inputs
 from flows.sources import open_source
@@ -133,6 +133,9 @@ class _Plan:
 
     def dataset(self, name: str, row: type) -> Ref:
         return input_dataset(self._session.store, self._session.config.recipe, self._inputs, name, row)
+
+    def answers(self, name: str, row: type) -> Ref:
+        return own_dataset(self._session.store, self._session.config.name, name, row)
 
     def __call__(self, stage: Stage, *rows: Ref, name: str | None = None, protected: Ref | None = None, **named: Any) -> Ref:
         call = bind(stage, rows, name, protected, named)
