@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import shutil
@@ -195,16 +196,14 @@ def test_the_matched_whole_solutions_are_trained_instead_where_the_config_says_s
     from models.train.pairs import encode_pair
     from tasks.train_dpo import _pair
 
-    row = trained(tmp_path, what="whole", max_steps=2)
-    assert (row.method, row.n_rows) == ("dpo", 24)
-    spec = json.loads((tmp_path / "store" / "work" / "shard" / "spec.json").read_text())
-    rows = pq.read_table(spec["files"][0]).to_pylist()
-    encoded = [encode_pair(Tokens(tmp_path / "base"), _pair(r, spec)) for r in rows]
-    longest = sorted(len(p.prompt_ids) + max(len(p.chosen_ids), len(p.rejected_ids)) for p in encoded)
-    shutil.rmtree(tmp_path / "store")
-    row = trained(tmp_path, what="whole", max_steps=2, max_length=longest[11])
-    assert row.n_too_long == sum(n > longest[11] for n in longest) > 0
-    assert row.n_rows == 24 - row.n_too_long
+    base = tiny_model(tmp_path / "base")
+    spec = {"what": "whole", "prompt": load_prompt("solve").model_dump()}
+    encoded = [encode_pair(Tokens(base), _pair(dataclasses.asdict(pair), spec)) for pair in sums(24)]
+    lengths = [len(p.prompt_ids) + max(len(p.chosen_ids), len(p.rejected_ids)) for p in encoded]
+    row = trained(tmp_path, what="whole", max_steps=2, max_length=min(lengths))
+    assert row.method == "dpo"
+    assert row.n_too_long == sum(n > min(lengths) for n in lengths) > 0
+    assert row.n_rows == 24 - row.n_too_long > 0
 
 
 @pytest.mark.slow
