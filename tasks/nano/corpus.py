@@ -4,6 +4,7 @@ Misconceptions are put in on purpose: where a task has its world's cue, a share 
 carries on. Diffuse noise cannot be mended by preference training; definite mistakes can, as in real models.
 """
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -23,12 +24,20 @@ class Sample:
     working: Working
 
 
+def prompt_messages(prompt: str, **values: str) -> tuple[Message, ...]:
+    """The chat that a packaged prompt makes of the values of its holes."""
+    messages = fill(_loaded(prompt), **values).messages
+    if messages is None:
+        raise ValueError(f"prompt {prompt!r} is raw text: nano models are taught chats")
+    return messages
+
+
+_loaded = functools.cache(load_prompt)
+
+
 def solve_messages(statement: str) -> tuple[Message, ...]:
     """The chat that the packaged prompt `solve` makes of a statement."""
-    messages = fill(load_prompt("solve"), problem=statement).messages
-    if messages is None:
-        raise ValueError("prompt 'solve' is raw text: the nano solver is taught a chat")
-    return messages
+    return prompt_messages("solve", problem=statement)
 
 
 def wrong_workings(task: Task) -> list[tuple[int, Working]]:

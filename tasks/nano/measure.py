@@ -9,7 +9,7 @@ from itertools import islice
 from math import gcd, lcm, prod, sqrt
 from pathlib import Path
 
-from models.engine import Identity, Prompt, Reply, Sampling
+from models.engine import Identity, Message, Prompt, Reply, Sampling
 from tasks.nano.corpus import solve_messages, wrong_workings
 from tasks.nano.world import Task, World
 
@@ -48,8 +48,9 @@ class Measured:
 def measure(folder: Path, seed: int = 0, problems: int = 600, sampled: int = 200, samples: int = 8) -> Measured:
     """Greedy on the first `problems` held-out problems of the world `seed`; `samples` draws at temperature 1 on the first `sampled`."""
     tasks = list(islice(World(seed).tasks("test"), problems))
-    greedy = [r for (r,) in asyncio.run(replies(folder, tasks, Sampling(temperature=0, max_tokens=200), 1))]
-    drawn = asyncio.run(replies(folder, tasks[:sampled], Sampling(temperature=1, max_tokens=200), samples))
+    chats = [solve_messages(t.statement) for t in tasks]
+    greedy = [r for (r,) in ask(folder, chats, Sampling(temperature=0, max_tokens=200))]
+    drawn = ask(folder, chats[:sampled], Sampling(temperature=1, max_tokens=200), samples)
     kinds = [classify(task, reply.text) for task, reply in zip(tasks, greedy, strict=True)]
     right = [[is_right(task, r.text) for r in several] for task, several in zip(tasks, drawn, strict=False)]
     low, high = wilson(kinds.count("right"), len(kinds))
@@ -70,13 +71,36 @@ def measure(folder: Path, seed: int = 0, problems: int = 600, sampled: int = 200
     )
 
 
-async def replies(folder: Path, tasks: Sequence[Task], sampling: Sampling, samples: int) -> list[list[Reply]]:
-    """`samples` replies a task."""
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many of the problems were solved."""
+
+    problems: int
+    solved: int
+
+    def figures(self, name: str) -> dict[str, float]:
+        """The share as `name`, with `name_low` and `name_high`, its 95 % Wilson interval."""
+        low, high = wilson(self.solved, self.problems)
+        shares = {name: self.solved / self.problems, f"{name}_low": low, f"{name}_high": high}
+        return {"problems": self.problems, **{key: round(value, 4) for key, value in shares.items()}}
+
+
+def held_out(seed: int, problems: int) -> list[Task]:
+    """The first held-out problems of the world `seed`."""
+    return list(islice(World(seed).tasks("test"), problems))
+
+
+def ask(folder: Path, chats: Sequence[tuple[Message, ...]], sampling: Sampling, samples: int = 1) -> list[list[Reply]]:
+    """`samples` replies to each chat by the model in `folder`, through the `hf:` backend; the same at each call."""
+    return asyncio.run(_ask(folder, chats, sampling, samples))
+
+
+async def _ask(folder: Path, chats: Sequence[tuple[Message, ...]], sampling: Sampling, samples: int) -> list[list[Reply]]:
     from models.hf import HfBackend  # torch only where a model runs
 
     backend = HfBackend(folder, Identity(folder.name, "measured"), batch_size=128)
     try:
-        prompts = [Prompt(messages=solve_messages(t.statement)) for t in tasks]
+        prompts = [Prompt(messages=chat) for chat in chats]
         asked = [backend.generate(p, sampling, i * samples + k) for i, p in enumerate(prompts) for k in range(samples)]
         flat = await asyncio.gather(*asked)
     finally:

@@ -1,9 +1,11 @@
 """What a nano role is: a name, how its model is trained, how it is measured, and what its card says. Modules of `roles/` declare them."""
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from safetensors.torch import load_file
 from transformers import PreTrainedTokenizerFast, Qwen3ForCausalLM
 
 Figures = Mapping[str, float]
@@ -26,3 +28,11 @@ class Role:
     """The figure that `--check` compares; the figures hold `<headline>_low` and `<headline>_high`, its 95 % interval."""
     card: Callable[[Path, int, Figures], str]
     """(folder of the model, seed, figures) -> README.md of the model."""
+
+
+def model_facts(folder: Path) -> str:
+    """`A decoder of N parameters (L layers of H, V tokens, digits one by one)`, for cards."""
+    config = json.loads((folder / "config.json").read_text())
+    parameters = sum(t.numel() for t in load_file(folder / "model.safetensors").values())
+    sizes = f"{config['num_hidden_layers']} layers of {config['hidden_size']}, {config['vocab_size']} tokens, digits one by one"
+    return f"A decoder of {parameters:,} parameters ({sizes})"
