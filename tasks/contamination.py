@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
 from storage.ids import derived_ids
-from storage.schemas import Mark, Problem, Solution, arrow_schema
+from storage.schemas import Mark, Problem, Rollout, Solution, arrow_schema
 from tasks.maths.contamination_index import RULES, Denominator, Hits, Index, Rule
 from tasks.maths.protected import TEXT_FIELDS, read_protected
 from tasks.stage import Dataset, Made, StageConfig, stage
@@ -63,17 +63,23 @@ class ContaminationConfig(StageConfig):
 
 @stage(row=Problem, tools=("rapidfuzz",))
 def contamination(
-    problems: pa.Table, solutions: list[Solution] | None, against: Dataset, config: ContaminationConfig
+    problems: pa.Table,
+    solutions: list[Solution] | None,
+    against: Dataset,
+    config: ContaminationConfig,
+    replies: list[Rollout] | None = None,
+    continued: list[Rollout] | None = None,
 ) -> Iterator[Made[Mark]]:
-    """One Mark per problem, for its statement and for the texts of its solutions; `solutions` comes as a table, like the problems.
+    """One Mark per problem, for its statement and for the texts of its solutions and replies; all come as tables, like the problems.
 
     `against` holds Protected rows, or Problem rows (a held-out set).
     """
     index = index_of(against, config.rule)
     ids = problems["id"].combine_chunks()
     found = [("problem", index.check(problems["problem"]))]
-    if isinstance(solutions, pa.Table):
-        found.append(("solution", _by_problem(index.check(solutions["solution"]), solutions, ids)))
+    for name, column, rows in (("solution", "solution", solutions), ("reply", "text", replies), ("reply", "text", continued)):
+        if isinstance(rows, pa.Table):
+            found.append((name, _by_problem(index.check(rows[column]), rows, ids)))
     yield Made(_marks(ids, found, index), of=ids.to_pylist())
 
 
@@ -113,7 +119,7 @@ def _by_problem(hits: Hits, rows: pa.Table, problem_ids: pa.Array) -> Hits:
     owner = pc.index_in(rows["problem_id"].combine_chunks(), value_set=problem_ids)
     if owner.null_count:
         stray = rows.filter(pc.is_null(owner)).slice(0, 1).to_pylist()[0]
-        raise ValueError(f"solution {stray['id']} is of problem {stray['problem_id']}, which is not among the problems")
+        raise ValueError(f"row {stray['id']} is of problem {stray['problem_id']}, which is not among the problems")
     return dataclasses.replace(hits, rows=owner.to_numpy()[hits.rows].astype(np.int64))
 
 
