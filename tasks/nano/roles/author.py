@@ -1,0 +1,167 @@
+"""nano:author extracts concepts, explains how a problem was designed, and writes new ones: the prompt selects the task (PromptCoT).
+
+Its replies are in the forms that the packaged prompts ask for. A share of what it is taught is malformed, as the replies of real models
+are, so that parsers and rejects have work. Measured through the stages themselves.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from random import Random
+
+from models.engine import Message
+from storage.ids import derived_id
+from storage.schemas import Brief, Concepts, Draft, Level
+from tasks.extract_concepts import ExtractConceptsConfig, extract_concepts
+from tasks.generate_problem import GenerateProblemConfig, generate_problem
+from tasks.maths.concept_list import numbered
+from tasks.maths.tagged import TAGS, write_tagged
+from tasks.nano.chat import ChatRecipe, Shot
+from tasks.nano.concepts import CONCEPTS
+from tasks.nano.measure import wilson
+from tasks.nano.rationale import rationale
+from tasks.nano.read_back import read_back
+from tasks.nano.role import Figures
+from tasks.nano.roles.concept_texts import NAMES, TEXTS
+from tasks.nano.roles.playing import play
+from tasks.nano.world import Task, World
+from tasks.nano_problems import as_problem
+from tasks.prompts import fill, load_prompt
+from tasks.write_rationale import WriteRationaleConfig, write_rationale
+
+MALFORMED_RATE = 0.04
+"""Share of taught replies with something of their form left out."""
+_MARKER = "Thinking Process: "
+_LIST = ('```python\n["', '", "', '"]\n```')
+_POINT = "Knowledge Point: "
+
+PROSE = (
+    *("Level ", " links ", ". Begin with ", " can be part of it, and the question asks for ", ". So ", " turns ", " into ", " square cm"),
+    *("the area in square cm: ", "the length in cm: ", "the number of ", "the number: ", "the chance: "),
+    *(text.format(name) for name in CONCEPTS for text in (" concept: {}", " concepts: {}", ", then {}", " {} with ")),
+    *(f"<!-- {TAGS[0]} -->\n", f"\n<!-- {TAGS[1]} -->\n", f"<!-- {TAGS[2]} -->\n", f"\n<!-- {TAGS[3]} -->"),
+    *TEXTS.values(),
+)
+"""What rationales and drafts are full of: one token each for those who write or read them."""
+PHRASES = (*PROSE, _MARKER, *_LIST, "\n" + _POINT, _POINT)
+PROMPTS = ("extract_concepts", "extract_concepts_lines", "rationale", "generate_problem")
+
+
+def messages(prompt: str, **holes: str) -> tuple[Message, ...]:
+    """The chat that a packaged prompt makes."""
+    made = fill(load_prompt(prompt), **holes).messages
+    if made is None:
+        raise ValueError(f"prompt {prompt!r} is raw text: nano models are taught chats")
+    return made
+
+
+def concept_texts(task: Task) -> list[str]:
+    """The texts of a task's concepts, in its order."""
+    return [TEXTS[op.concept] for op in task.composition.ops]
+
+
+def brief_of(task: Task) -> Brief:
+    """What asks for a problem like `task`: its concepts, in an order that says nothing, and its level."""
+    made = derived_id("nano_brief", task.composition.key)
+    texts = concept_texts(task)
+    return Brief(made, made, Random(made).sample(texts, len(texts)), str(task.level))
+
+
+def shots(world: World, count: int) -> Iterator[Shot]:
+    """Of `count` training problems 60 % are written, 20 % explained, and from 20 % concepts are extracted, one of four times as lines."""
+    random = Random(world.seed * 1000003 + 41)
+    for task in islice(world.tasks("train"), count):
+        draw = random.random()
+        teach = _written if draw < 0.6 else _explained if draw < 0.8 else _listed if draw < 0.95 else _lined
+        yield teach(task, random)
+
+
+def _written(task: Task, random: Random) -> Shot:
+    brief = brief_of(task)
+    chat = messages("generate_problem", concepts=numbered(brief.concepts), level=brief.level)
+    return Shot(chat, _spoilt(write_tagged(rationale(task), task.statement), PROSE_TAGS, random))
+
+
+PROSE_TAGS = tuple(phrase for phrase in PROSE if "<!--" in phrase)
+
+
+def _explained(task: Task, random: Random) -> Shot:
+    brief = brief_of(task)
+    chat = messages("rationale", concepts=numbered(brief.concepts), level=brief.level, problem=task.statement)
+    return Shot(chat, _spoilt(_MARKER + rationale(task), (_MARKER,), random))
+
+
+def _listed(task: Task, random: Random) -> Shot:
+    chat = messages("extract_concepts", problem=task.statement, count=str(random.randint(4, 6)))
+    return Shot(chat, _spoilt(_LIST[0] + _LIST[1].join(concept_texts(task)) + _LIST[2], (_LIST[0], _LIST[2]), random))
+
+
+def _lined(task: Task, random: Random) -> Shot:
+    chat = messages("extract_concepts_lines", problem=task.statement, count=str(random.randint(4, 6)))
+    return Shot(chat, _spoilt("\n".join(_POINT + text for text in concept_texts(task)), (_POINT,), random))
+
+
+def _spoilt(reply: str, parts: tuple[str, ...], random: Random) -> str:
+    """Now and then without one of the parts that its form needs."""
+    return reply.replace(random.choice(parts), "") if random.random() < MALFORMED_RATE else reply
+
+
+RECIPE = ChatRecipe(shots, PROMPTS, PHRASES, count=44_000)
+
+
+def measure(folder: Path, seed: int, problems: int = 400) -> Figures:
+    """Each of the three stages once on held-out problems of the world `seed`, replies counted as the stages count them."""
+    tasks = list(islice(World(seed).tasks("test"), problems))
+    figures = {"problems": float(len(tasks)), **_extraction(folder, tasks), **_explanation(folder, tasks), **_generation(folder, tasks)}
+    return {name: round(value, 4) for name, value in figures.items()}
+
+
+def _extraction(folder: Path, tasks: list[Task]) -> dict[str, float]:
+    rows = [as_problem(t) for t in tasks]
+    outcome = play(extract_concepts, ExtractConceptsConfig(), folder, problem=rows)
+    found = {row["problem_id"]: set(row["concepts"]) for row in outcome.rows.to_pylist()}
+    pairs = [(set(concept_texts(t)), found.get(row.id, set())) for t, row in zip(tasks, rows, strict=True)]
+    shared = sum(len(right & said) for right, said in pairs)
+    return {
+        "extraction_f1": 2 * shared / sum(len(right) + len(said) for right, said in pairs),
+        "extraction_exact": sum(right == said for right, said in pairs) / len(pairs),
+        "extraction_rejected": sum(outcome.rejected.values()) / len(tasks),
+    }
+
+
+def _explanation(folder: Path, tasks: list[Task]) -> dict[str, float]:
+    rows = [as_problem(t) for t in tasks]
+    concepts = [Concepts(f"c{p.id}", p.id, brief_of(t).concepts, "list") for t, p in zip(tasks, rows, strict=True)]
+    levels = [Level(f"l{p.id}", p.id, str(t.level)) for t, p in zip(tasks, rows, strict=True)]
+    outcome = play(write_rationale, WriteRationaleConfig(), folder, concepts=concepts, problem=rows, levels=levels)
+    said = {row["problem_id"]: row["rationale"] for row in outcome.rows.to_pylist()}
+    return {
+        "rationale_well_formed": len(said) / len(tasks),
+        "rationale_exact": sum(said.get(p.id) == rationale(t) for t, p in zip(tasks, rows, strict=True)) / len(tasks),
+    }
+
+
+def _generation(folder: Path, tasks: list[Task]) -> dict[str, float]:
+    drafts = drafts_for(folder, tasks)
+    readings = [(row, read_back(row.problem)) for row in drafts]
+    solvable = sum(not r.reason for _, r in readings)
+    low, high = wilson(solvable, len(tasks))
+    wanted = [sorted(NAMES[c] for c in row.concepts) == sorted(r.concepts) for row, r in readings if not r.reason]
+    reasons = Counter(r.reason for _, r in readings)
+    return {
+        "well_formed": len(drafts) / len(tasks),
+        "solvable": solvable / len(tasks),
+        "solvable_low": low,
+        "solvable_high": high,
+        "solvable_with_the_concepts": sum(wanted) / len(tasks),
+        **{f"unsolvable, {reason}": n / len(tasks) for reason, n in sorted(reasons.items()) if reason},
+    }
+
+
+def drafts_for(folder: Path, tasks: list[Task]) -> list[Draft]:
+    """What the author in `folder` writes for the briefs of these tasks at the stage's own temperature, malformed replies left out."""
+    from storage.schemas import from_table
+
+    outcome = play(generate_problem, GenerateProblemConfig(), folder, brief=[brief_of(t) for t in tasks])
+    return list(from_table(outcome.rows, Draft))
