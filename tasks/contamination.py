@@ -79,7 +79,7 @@ def contamination(
     found = [("problem", index.check(problems["problem"]))]
     for name, column, rows in (("solution", "solution", solutions), ("reply", "text", replies), ("reply", "text", continued)):
         if isinstance(rows, pa.Table):
-            found.append((name, _by_problem(index.check(rows[column]), rows, ids)))
+            found.append((name, _by_problem(index.check(rows[column]), name, rows, ids)))
     yield Made(_marks(ids, found, index), of=ids.to_pylist())
 
 
@@ -114,12 +114,12 @@ def protected_texts(table: pa.Table, name: str) -> pa.Table:
     raise ValueError(f"{name} holds no protected texts: it needs the columns of Protected or of Problem rows, it has {table.column_names}")
 
 
-def _by_problem(hits: Hits, rows: pa.Table, problem_ids: pa.Array) -> Hits:
+def _by_problem(hits: Hits, name: str, rows: pa.Table, problem_ids: pa.Array) -> Hits:
     """Hits on rows that belong to problems as hits on those problems. Raises ValueError for a row of a problem that is not there."""
     owner = pc.index_in(rows["problem_id"].combine_chunks(), value_set=problem_ids)
     if owner.null_count:
         stray = rows.filter(pc.is_null(owner)).slice(0, 1).to_pylist()[0]
-        raise ValueError(f"row {stray['id']} is of problem {stray['problem_id']}, which is not among the problems")
+        raise ValueError(f"{name} {stray['id']} is of problem {stray['problem_id']}, which is not among the problems")
     return dataclasses.replace(hits, rows=owner.to_numpy()[hits.rows].astype(np.int64))
 
 
