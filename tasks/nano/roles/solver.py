@@ -10,13 +10,13 @@ from pathlib import Path
 from random import Random
 
 from safetensors.torch import load_file
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast, Qwen3ForCausalLM
 
 from models.nano.architecture import END, make_model, make_tokenizer
 from tasks.nano.corpus import Sample, equation_chains, solve_messages, solver_samples
 from tasks.nano.measure import measure
 from tasks.nano.role import Figures, Role, Trained
-from tasks.nano.training import Encoded, Rows, optimizers, rows_of_like_length, schedule, train
+from tasks.nano.training import Batch, Encoded, Rows, optimizers, rows_of_like_length, schedule, train
 from tasks.nano.world import World
 
 
@@ -80,19 +80,33 @@ def sample_batches(world: World, tokenizer: PreTrainedTokenizerFast, recipe: Rec
     yield from rows_of_like_length(encoded, recipe.batch, random)
 
 
-def train_solver(seed: int, work: Path, save_every: int, recipe: Recipe = Recipe()) -> Trained:
-    """The solver of the world `seed`, going on from what `work` holds."""
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A solver before its first step, and the batches of both phases."""
+
+    model: Qwen3ForCausalLM
+    tokenizer: PreTrainedTokenizerFast
+    arithmetic: list[Batch]
+    solutions: list[Batch]
+
+
+def prepare(seed: int, recipe: Recipe) -> Start:
+    """What the training of the solver of the world `seed` begins with."""
     world = World(seed)
     tokenizer = build_tokenizer(world, recipe.vocab_size)
     model = make_model(tokenizer, seed=seed)
     pad = int(tokenizer.pad_token_id)
-    batches = [
-        *schedule(list(equation_batches(world, tokenizer, recipe)), pad),
-        *schedule(list(sample_batches(world, tokenizer, recipe)), pad),
-    ]
-    print(f"{model.num_parameters():,} parameters, {len(tokenizer)} tokens, {len(batches)} steps", flush=True)
-    train(model, batches, optimizers(model, recipe.muon_lr, recipe.adam_lr), work, save_every)
-    return model, tokenizer
+    arithmetic = schedule(list(equation_batches(world, tokenizer, recipe)), pad)
+    return Start(model, tokenizer, list(arithmetic), list(schedule(list(sample_batches(world, tokenizer, recipe)), pad)))
+
+
+def train_solver(seed: int, work: Path, save_every: int, recipe: Recipe = Recipe()) -> Trained:
+    """The solver of the world `seed`, going on from what `work` holds."""
+    start = prepare(seed, recipe)
+    batches = [*start.arithmetic, *start.solutions]
+    print(f"{start.model.num_parameters():,} parameters, {len(start.tokenizer)} tokens, {len(batches)} steps", flush=True)
+    train(start.model, batches, optimizers(start.model, recipe.muon_lr, recipe.adam_lr), work, save_every)
+    return start.model, start.tokenizer
 
 
 def card(folder: Path, seed: int, figures: Figures) -> str:
