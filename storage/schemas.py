@@ -14,6 +14,9 @@ from typing_extensions import Doc
 AnswerType = Literal["integer", "decimal", "fraction", "expression", "choice", "proof", "none"]
 FinishReason = Literal["stop", "length"]
 VerdictName = Literal["correct", "wrong", "unknown"]
+PageKind = Literal["problem", "list", "key", "row"]
+AsksName = Literal["choice", "integer", "proof", "expression"]
+AnswerSource = Literal["key", "given", "votes", "none"]
 LocatorName = Literal["symbolic", "judge", "rollouts", "person"]
 Rating = Literal["perfect", "acceptable", "bad"]
 JudgedName = Literal["perfect", "acceptable", "bad", "unknown"]
@@ -319,6 +322,96 @@ class Judgement:
 
 
 @dataclass(frozen=True, slots=True)
+class Page:
+    """A page as it was found: of the AoPS wiki, or a record of somebody's data set written as one."""
+
+    id: Annotated[str, Doc("hash of (source, title)")]
+    problem_id: Annotated[str, Doc("the problem that its title names; of other pages their own id")]
+    source: Annotated[str, Doc("aops, or the data set it is a record of")]
+    title: Annotated[str, Doc("title in normal form, or the record's id")]
+    kind: Annotated[PageKind, Doc("problem, list, key, or row: a record of a data set")]
+    contest: Annotated[str | None, Doc("contest in the titles' spelling, `AMC 12A`; null for rows")]
+    year: Annotated[int | None, Doc("year of the contest, null for rows")]
+    number: Annotated[int | None, Doc("number of the problem, null for lists, keys and rows")]
+    asks: Annotated[AsksName, Doc("what the contest asks for: choice, integer, proof, or expression where that is not known")]
+    status: Annotated[str, Doc("ok, redirect, missing or hidden")]
+    redirect_to: Annotated[str | None, Doc("title that a redirect leads to")]
+    text: Annotated[str, Doc("wikitext as saved; empty for missing and hidden pages")]
+    given_answer: Annotated[str | None, Doc("answer that a record states in a field of its own, null for pages of the wiki")]
+    revid: Annotated[int | None, Doc("revision of the wiki's page, null where the source does not say")]
+    revised_at: Annotated[str | None, Doc("when that revision was saved or the post written, as the source says it")]
+    sha256: Annotated[str, Doc("of the text, 64 hex digits")]
+    source_url: Annotated[str, Doc("where it can be read")]
+    licence_note: Annotated[str, Doc("what is known of the rights")]
+    redistributable: Annotated[bool, Doc("false: exports leave the row and all made from it out unless told otherwise")]
+
+
+@dataclass(frozen=True, slots=True)
+class ContestProblem:
+    """What only contests have: where a problem was posed, choices, figures, answer key and votes. The statement is without choices."""
+
+    id: Annotated[str, Doc("hash of (stage, problem_id)")]
+    problem_id: Annotated[str, Doc("the problem: hash of (source, title of its page)")]
+    source: Annotated[str, Doc("aops, or the data set it is from")]
+    title: Annotated[str, Doc("title of its page; of several pages the first, as text")]
+    contest: Annotated[str | None, Doc("contest of that page")]
+    year: Annotated[int | None, Doc("year of that contest")]
+    number: Annotated[int | None, Doc("number in it")]
+    appearances: Annotated[list[str], Doc("titles of all pages of this problem, redirects among them, sorted")]
+    statement: Annotated[str, Doc("the statement without choices; maths in $ or \\[, figures in [asy]")]
+    context: Annotated[str, Doc("data for several problems that stand on another page; empty where there are none")]
+    context_from: Annotated[str | None, Doc("title of that page")]
+    choices: Annotated[list[str], Doc("the five choices A to E, or none where they were not found or are not asked")]
+    asks: Annotated[AsksName, Doc("choice, integer, proof or expression")]
+    key_raw: Annotated[str | None, Doc("what the answer key says, as written; several keys with ` / ` between")]
+    answer_letter: Annotated[str | None, Doc("A to E")]
+    answer_value: Annotated[str | None, Doc("the integer, the text of the right choice, or the expression")]
+    answer_source: Annotated[AnswerSource, Doc("key, given (a field of the record), votes (boxes of solutions) or none")]
+    votes: Annotated[list[str], Doc("`ANSWER WEIGHT` of what solutions say, the heaviest first")]
+    n_solutions: Annotated[int, Doc("solutions with a text of their own")]
+    has_figure: Annotated[bool, Doc("code or a picture in the statement")]
+    figure_required: Annotated[bool, Doc("the statement cannot be understood without it")]
+    asy: Annotated[list[str], Doc("Asymptote code of the statement")]
+    n_files: Annotated[int, Doc("uploaded pictures in the statement; they are not kept")]
+    categories: Annotated[list[str], Doc("the wiki's categories, weak labels of subject and level")]
+    flags: Annotated[list[str], Doc("codes of the doubts about it, sorted; the places are in ParseIssue")]
+    revid: Annotated[int | None, Doc("revision that was read")]
+    source_url: Annotated[str, Doc("where it can be read")]
+    licence_note: Annotated[str, Doc("what is known of the rights")]
+    redistributable: Annotated[bool, Doc("false: exports leave the row out unless told otherwise")]
+
+
+@dataclass(frozen=True, slots=True)
+class WikiSolution:
+    """A solution that people wrote, without their names."""
+
+    id: Annotated[str, Doc("hash of (stage, problem_id, ordinal)")]
+    problem_id: Annotated[str, Doc("the problem")]
+    ordinal: Annotated[int, Doc("place on its page, from 0; pages of the same problem one after the other")]
+    title: Annotated[str, Doc("page it stands on")]
+    heading: Annotated[str, Doc("its heading, names taken out")]
+    text: Annotated[str, Doc("the solution; maths in $ or \\[, figures in [asy]")]
+    boxed: Annotated[list[str], Doc("contents of its boxes, in order, as written")]
+    answer: Annotated[str | None, Doc("letter or value that its last readable box says")]
+    refers_to_other: Annotated[bool, Doc("speaks of another solution or of a set-up shared with others")]
+    stub: Annotated[bool, Doc("says only that there is no solution yet")]
+    weight: Annotated[int, Doc("votes: 1, plus the thanks that an imported post got")]
+
+
+@dataclass(frozen=True, slots=True)
+class ParseIssue:
+    """One doubt of the parser about one page; nothing is guessed in silence."""
+
+    id: Annotated[str, Doc("hash of (stage, page, code, ordinal)")]
+    problem_id: Annotated[str, Doc("the problem; of other pages their own id")]
+    title: Annotated[str, Doc("the page")]
+    code: Annotated[str, Doc("which doubt: a key of tasks.aops.parse.doubts.DOUBTS")]
+    offset: Annotated[int, Doc("characters from the start of the page's text")]
+    detail: Annotated[str, Doc("what exactly, for a person")]
+    revid: Annotated[int | None, Doc("revision that was read")]
+
+
+@dataclass(frozen=True, slots=True)
 class Dropped:
     """An input row that gave no output, and why. Kept beside every version."""
 
@@ -353,6 +446,10 @@ ROW_TYPES: dict[str, type] = {
         Checkpoint,
         Evaluation,
         Suspect,
+        Page,
+        ContestProblem,
+        WikiSolution,
+        ParseIssue,
         Dropped,
     )
 }

@@ -1,0 +1,175 @@
+"""Sections of a masked page, and wikitext as plain text with `$...$`, `\\[...\\]` and `[asy]...[/asy]`; names of editors fall away.
+
+Works on what `tokens.mask` leaves: here every `{{` is a template and every `==` a heading.
+"""
+
+import html
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tasks.aops.parse.doubts import Doubt
+from tasks.aops.parse.tokens import HEADING, HOLE, Masked
+
+_TEMPLATE = re.compile(r"\{\{([^{}]*)\}\}")
+_FILE = re.compile(r"\[\[ *(?:File|Image) *:[^\[\]]*(?:\[\[[^\[\]]*\]\][^\[\]]*)*\]\]", re.IGNORECASE)
+_CATEGORY = re.compile(r"\[\[ *Category *: *([^\[\]|]*?) *(?:\|[^\[\]]*)?\]\]", re.IGNORECASE)
+_USER = re.compile(r"[-–—~ ]*\[\[ *:?(?:User|User talk|Special:Contributions/)[^\[\]]*\]\](?: *\((?:\[\[[^\[\]]*\]\]|talk)\))?", re.IGNORECASE)
+_LINK = re.compile(r"\[\[:?([^\[\]|]*)\|?([^\[\]]*)\]\]")
+_OUTWARD = re.compile(r"\[(?:https?:)?//[^\s\]]+ ?([^\]]*)\]")
+_SUB = re.compile(r"<(su[bp])>([^<>]{1,20})</\1>", re.IGNORECASE)
+_BREAK = re.compile(r"<br\s*/?>|</?(?:p|div|center|li|tr|dd|dl|ul|ol|blockquote)\b[^<>]*>", re.IGNORECASE)
+_HTML = re.compile(r"</?(?:[a-z][a-z0-9]*)(?: [^<>]*)?/?>", re.IGNORECASE)
+_MAGIC = re.compile(r"__[A-Z]+__")
+_RULE = re.compile(r"^-{4,}[ \t]*$", re.MULTILINE)
+_STAMP = re.compile(r"\(\[*talk[^)\n]*\)|,? ?\d\d:\d\d, \d{1,2} \w+ \d{4} \([A-Z]{2,5}\)", re.IGNORECASE)
+_EMAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
+_TILDE = re.compile(rf"(?:^|(?<=[\s.!?)\]])|(?<={HOLE}))[ \t]*~+[ \t]*(?![\d ~])[^\n\ue100-\uf8ff]{{0,80}}$", re.MULTILINE)
+_LONE_TILDES = re.compile(r"~{2,}")
+_DASH = re.compile(
+    rf"(?:^|(?<=[.!?)])|(?<={HOLE}))[ \t]*[-–—]{{1,2}}[ \t]*(?:(?:solution|sol|edited|written) by )?[A-Za-z_][\w.]{{2,29}}(?:[ ,&]+(?:and )?[A-Za-z_][\w.]{{2,29}}){{0,2}}[ \t]*$",
+    re.MULTILINE | re.IGNORECASE,
+)
+_CREDIT = re.compile(
+    r"^[ \t]*\(?(?:(?:(?:minor )?edit(?:ed|s)?|written|typed|posted|contributed|LaTeX(?:ed)?|formatt(?:ed|ing)|(?:this |alternate )?(?:solution|proof|sol)(?: (?:was )?(?:written|added|contributed))?) by|credits?:?|thanks to) +[^\n\ue100-\uf8ff]{1,60}$",
+    re.MULTILINE | re.IGNORECASE,
+)
+_LIST = re.compile(r"^([*#:;]+)[ \t]*", re.MULTILINE)
+_ROWS = re.compile(r"\n{3,}")
+_OWN_LINES = re.compile(r"\\begin\{(?:align|gather|eqnarray|multline|alignat)\*?\}")
+_HOLE = re.compile(HOLE)
+_BY = re.compile(r"\s*(?:[-–—~(]\s*)?\b(?:by|from|credits?(?: to)?|author(?:ed)?)\b.*$|\s*[~].*$|\s+-\s*\w+$", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A heading and the text up to the next one; places are in the masked text. The lead has level 0 and no title."""
+
+    level: int
+    title: str
+    start: int
+    body: int
+    end: int
+
+    @property
+    def key(self) -> str:
+        return self.title.lower()
+
+
+def sections(masked: Masked) -> list[Section]:
+    """The page's sections in order, the lead first."""
+    found = list(HEADING.finditer(masked.text))
+    ends = [m.start() for m in found[1:]] + [len(masked.text)]
+    out = [Section(0, "", 0, 0, found[0].start() if found else len(masked.text))]
+    for match, end in zip(found, ends, strict=True):
+        title = " ".join(_HOLE.sub("", _HTML.sub("", match[2].replace("'''", "").replace("''", ""))).split())
+        out.append(Section(min(len(match[1]), len(match[3])), title, match.start(), match.end(), end))
+    return out
+
+
+def broken_structure(masked: Masked) -> Iterator[Doubt]:
+    """What does not close: headings, templates and links."""
+    yield from _broken_headings(masked)
+    rest = masked.text
+    if "{{" in rest or "}}" in rest:
+        rest = _blanked(_TEMPLATE, rest)
+        for brace in re.finditer(r"\{\{|\}\}", rest):
+            yield Doubt("unclosed_template", masked.offset(brace.start()), rest[brace.start() : brace.start() + 40])
+    if "[[" in rest or "]]" in rest:
+        rest = _blanked(re.compile(r"\[\[[^\[\]]*\]\]"), rest)
+        for bracket in re.finditer(r"\[\[|\]\]", rest):
+            yield Doubt("unclosed_link", masked.offset(bracket.start()), rest[bracket.start() : bracket.start() + 40])
+
+
+def _broken_headings(masked: Masked) -> Iterator[Doubt]:
+    place = 0
+    for line in masked.text.split("\n"):
+        if ("==" in line and (line[0] == "=" or line.rstrip(" \t.").endswith("=="))) and not HEADING.match(line):
+            yield Doubt("broken_heading", masked.offset(place), line[:60])
+        place += len(line) + 1
+
+
+def _blanked(pattern: re.Pattern[str], text: str) -> str:
+    """The text with everything that matches overwritten, from the inside out; places stay."""
+    while True:
+        text, n = pattern.subn(lambda m: "\1" * len(m[0]), text)
+        if not n:
+            return text
+
+
+def templates(text: str) -> list[tuple[str, str]]:
+    """(name in lower case, the rest) of each template of masked text."""
+    found = []
+    for match in _TEMPLATE.finditer(text):
+        name, _, rest = match[1].partition("|")
+        found.append((" ".join(name.lower().replace("_", " ").split()), rest))
+    return found
+
+
+def categories(text: str) -> list[str]:
+    """Names of the categories that masked text puts its page in."""
+    return [" ".join(m[1].replace("_", " ").split()) for m in _CATEGORY.finditer(text)] if "[[" in text else []
+
+
+def files(text: str) -> int:
+    """How many uploaded pictures masked text shows."""
+    return len(_FILE.findall(text)) if "[[" in text else 0
+
+
+def plain(masked: Masked, text: str, signed: bool = False) -> str:
+    """A stretch of the masked text as plain text. `signed`: people put their names there, which are taken out."""
+    text = _without_markup(text)
+    if signed:
+        text = without_names(text)
+    text = _LIST.sub(lambda m: "- " if m[1][-1] == "*" else "1. " if m[1][-1] == "#" else "", text)
+    if "&" in text:
+        text = html.unescape(text)
+    text = _HOLE.sub(lambda m: show(masked, m[0]), text)
+    lines = "\n".join(line.strip() for line in text.split("\n"))
+    return _ROWS.sub("\n\n", lines).strip()
+
+
+def _without_markup(text: str) -> str:
+    while "{{" in text:
+        text, n = _TEMPLATE.subn("", text)
+        if not n:
+            break
+    if "[" in text:
+        text = _CATEGORY.sub("", _FILE.sub("", _USER.sub("", text)))
+        text = _LINK.sub(lambda m: m[2] or m[1], text)
+        text = _OUTWARD.sub(r"\1", text)
+    if "<" in text:
+        text = _SUB.sub(lambda m: f"${'_' if m[1].lower() == 'sub' else '^'}{{{m[2]}}}$", text)
+        text = _HTML.sub("", _BREAK.sub("\n", text))
+    text = _RULE.sub("", _MAGIC.sub("", text))
+    return text.replace("'''", "").replace("''", "")
+
+
+def without_names(text: str) -> str:
+    """Masked text without signatures, time stamps, credits and addresses."""
+    if "@" in text:
+        text = _EMAIL.sub("", text)
+    if "(" in text and ("talk" in text or ":" in text):
+        text = _STAMP.sub("", text)
+    if "~" in text:
+        text = _LONE_TILDES.sub("~", _TILDE.sub("", text))
+    text = _DASH.sub("", text)
+    return _CREDIT.sub("", text) if " by " in text or "redit" in text or "hanks to" in text else text
+
+
+def heading_without_name(title: str) -> str:
+    """`Solution 3 by somebody` says no more than `Solution 3`."""
+    return _BY.sub("", title).strip(" :-–—")
+
+
+def show(masked: Masked, hole: str) -> str:
+    """A masked region as text."""
+    region = masked.region(hole)
+    inner = region.inner.strip()
+    if region.kind == "inline":
+        return f"${inner}$"
+    if region.kind == "display":
+        return inner if _OWN_LINES.match(inner) else f"\\[{inner}\\]"
+    if region.kind == "asy":
+        return f"[asy]\n{inner}\n[/asy]"
+    return region.inner.replace("$", "\\$") if region.kind == "literal" else ""
