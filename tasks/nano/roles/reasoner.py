@@ -20,14 +20,8 @@ from tasks.nano.role import Figures, Role, model_facts
 from tasks.nano.world import Task, Working, World
 
 BEGIN, END = "<think>\n", "</think>\n"
-TRY, CHECK, HOLDS, FAILS, READ, NOT_MEANT = (
-    "Try ",
-    " Check: ",
-    ", it holds.\n",
-    ", it does not hold.\n",
-    " Read again",
-    ", that is not meant.\n",
-)
+TRY, CHECK, HOLDS, FAILS = "Try:", " Check: ", ", it holds.\n", ", it does not hold.\n"
+READ, NOT_MEANT = " Read again", ", that is not meant.\n"
 PHRASES = (BEGIN, END, TRY, CHECK, HOLDS, FAILS, READ, NOT_MEANT)
 _UNCAUGHT_RATE = 0.4
 """Share of invited misconceptions that are not caught."""
