@@ -16,7 +16,7 @@ def numbers(text):
     return sorted(re.findall(r"\d+", text))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.integers(0, 10**6))
 def test_statement_and_steps_hold_the_same_numbers_in_both_languages(seed):
     for task in islice(World(seed).tasks("train"), 20):
@@ -33,7 +33,7 @@ def test_statement_and_steps_hold_the_same_numbers_in_both_languages(seed):
 
 
 def test_a_good_part_of_the_problems_has_a_rendering_and_every_wording_occurs():
-    tasks = list(islice(World(0).tasks("train"), 1500))
+    tasks = list(islice(World(0).tasks("train"), 1000))
     rendered = [task for task in tasks if chinese.statement(task)]
     assert 0.3 < len(rendered) / len(tasks) < 0.9
     pairs = (zip(task.composition.ops, kinds(task.composition), strict=False) for task in rendered)
