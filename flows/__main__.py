@@ -39,6 +39,7 @@ def execute(arguments: Sequence[str]) -> int:
 
     from flows.cli import app
     from flows.graph import UsageError
+    from flows.make import Interrupted
     from models.engine import EngineError
     from storage.errors import StoreError
     from tasks.runner import StageError
@@ -55,7 +56,7 @@ def execute(arguments: Sequence[str]) -> int:
         if os.environ.get("MATHMILL_DEBUG"):
             raise
         return _complain(str(error), 1)
-    except (KeyboardInterrupt, typer.Abort):
+    except (KeyboardInterrupt, typer.Abort, Interrupted):
         code = _INTERRUPTED
     if code == _INTERRUPTED:
         return _complain("interrupted; what was committed is kept, the same command goes on from there", 1)

@@ -5,7 +5,11 @@ recipe hash and its result storage answers from the catalog, so *Cached* in the 
 """
 
 import inspect
+import signal
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -241,9 +245,27 @@ def run_here(session: Session, inputs: dict[str, str], watcher: Watcher) -> list
         return recipe
 
     # heartbeats tell a worker's zombies; there is no worker here, and ending their thread takes up to a second
-    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}), _interruptible(session):
         flow(name=session.config.recipe, persist_result=False, validate_parameters=False)(body)(session.config.recipe)
     return lines
+
+
+@contextmanager
+def _interruptible(session: Session) -> Iterator[None]:
+    """Ctrl-C is noted before it is raised: a KeyboardInterrupt that arrives amid a library's callback may be swallowed there."""
+
+    def note(number: int, frame: Any) -> None:
+        session.stopping.set()
+        signal.default_int_handler(number, frame)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 _ARGUMENTS = """Args:
