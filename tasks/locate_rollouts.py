@@ -34,10 +34,12 @@ class LocateRolloutsConfig(StageConfig):
     """Continuations of one prefix at most."""
     batch: int = Field(4, ge=1)
     """Continuations between two looks at the interval; drawing ends with the look that decides."""
-    floor: float = Field(0.2, gt=0, lt=1)
-    """Success that separates a prefix that can still be finished from one that cannot."""
+    dead: float = Field(0.2, gt=0, lt=1)
+    """A prefix is behind the mistake when the upper end of its interval is below this success."""
+    alive: float = Field(0.04, ge=0, lt=1)
+    """A prefix can still be finished when the lower end is above this: one right continuation of four is enough, one of twelve is not."""
     level: float = Field(0.9, gt=0, lt=1)
-    """Of the Jeffreys interval: a prefix is decided when the interval lies on one side of `floor`."""
+    """Of the Jeffreys interval."""
     max_calls: int = Field(64, ge=1)
     """Continuations of one reply at most; past it the locator abstains."""
     sampling: Sampling = Sampling(temperature=0.8, top_p=0.95, max_tokens=2048)
@@ -51,7 +53,7 @@ class LocateRolloutsConfig(StageConfig):
 
 
 class Undecided(Exception):
-    """A prefix could not be placed on one side of the floor; the message says why."""
+    """Whether a prefix can still be finished was not settled; the message says why."""
 
 
 @dataclass
@@ -72,9 +74,9 @@ class _Search:
             right += verdicts.count("correct")
             known += len(verdicts) - verdicts.count("unknown")
             low, high = jeffreys_interval(right, known, self.config.level) if known else (0.0, 1.0)
-            if low > self.config.floor or high < self.config.floor:
+            if low > self.config.alive or high < self.config.dead:
                 self.values.append(f"{right}/{known} after step {steps}")
-                return low > self.config.floor
+                return low > self.config.alive
         raise Undecided(f"{right} of {known} after step {steps} does not decide")
 
     async def _batches(self, step: int) -> AsyncIterator[list[VerdictName]]:
@@ -115,7 +117,7 @@ class _Search:
 
 @stage(tools=("math-verify", "sympy"))
 async def locate_rollouts(rollout: Rollout, problem: Problem, config: LocateRolloutsConfig, model: Engine) -> Location | Rejected:
-    """The step of a wrong reply at which its value collapses; abstains where no interval lies clear of the floor."""
+    """The step of a wrong reply at which its value collapses; abstains where the draws do not settle it."""
     if problem.answer is None or not problem.answer.strip():
         return Rejected("no reference answer")
     n_steps = len(spans(rollout.text))
