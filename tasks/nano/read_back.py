@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from tasks.nano.concepts import CONCEPTS, Kind, Unworkable
 from tasks.nano.world import OPENINGS, QUESTIONS, Composition, Op, work_out
 
+_DIGITS = re.compile(r"[\d\s]+")
 _SENTENCE = re.compile(r"(?<=[.?])\s+")
 _HOLES = {"name": r"[A-Z][a-z]+", "other": r"[A-Z][a-z]+", "item": r"[a-z]+", "a": r"[1-9]\d*", "b": r"[1-9]\d*", "v": r"[1-9]\d*"}
 
@@ -21,7 +22,7 @@ class ReadBack:
     """What was read. `reason` is empty exactly where there is an answer."""
 
     concepts: tuple[str, ...]
-    """One for each sentence between opening and question whose concept is known, whatever is wrong elsewhere."""
+    """One for each sentence between opening and question whose concept is known, whatever is wrong with its numbers or elsewhere."""
     composition: Composition | None = None
     words: tuple[tuple[str, str], ...] = ()
     """What stands for {name}, {other} and {item}, as far as it occurs."""
@@ -79,9 +80,12 @@ def _bind(words: dict[str, str], found: dict[str, str] | None) -> dict[str, str]
     return found
 
 
+@functools.lru_cache(10_000)
 def _concept_of(sentence: str) -> str | None:
-    """The concept whose wording a sentence is, for any kind."""
-    return next((n for n, c in CONCEPTS.items() if any(_match(sentence, templates) for templates in c.wordings.values())), None)
+    """The concept whose wording a sentence is, for any kind of number, and with or without the numbers."""
+    bare = _DIGITS.sub("", sentence)
+    wordings = ((name, template) for name, c in CONCEPTS.items() for templates in c.wordings.values() for template in templates)
+    return next((name for name, template in wordings if _pattern(template, bare=True).fullmatch(bare)), None)
 
 
 def _match(sentence: str, templates: Iterable[str]) -> dict[str, str] | None:
@@ -93,13 +97,14 @@ def _match(sentence: str, templates: Iterable[str]) -> dict[str, str] | None:
 
 
 @functools.cache
-def _pattern(template: str) -> re.Pattern[str]:
-    pieces = re.split(r"\{(\w+)\}", template)
+def _pattern(template: str, bare: bool = False) -> re.Pattern[str]:
+    """The sentences of a template, its holes as groups; `bare` without spaces and numbers."""
+    pieces = re.split(r"\{(\w+)\}", _DIGITS.sub("", template) if bare else template)
     seen: set[str] = set()
     out = ""
     for text, hole in zip(pieces[::2], [*pieces[1::2], None], strict=True):
         out += re.escape(text)
-        if hole:
+        if hole and not (bare and hole in "abv"):
             out += f"(?P={hole})" if hole in seen else f"(?P<{hole}>{_HOLES[hole]})"
             seen.add(hole)
     return re.compile(out)

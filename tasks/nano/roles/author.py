@@ -4,6 +4,7 @@ Its replies are in the forms that the packaged prompts ask for. A share of what 
 are, so that parsers and rejects have work. Measured through the stages themselves.
 """
 
+import functools
 from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
@@ -12,17 +13,17 @@ from random import Random
 
 from models.engine import Message
 from storage.ids import derived_id
-from storage.schemas import Brief, Concepts, Draft, Level
+from storage.schemas import Brief, Concepts, Draft, Level, from_table
 from tasks.extract_concepts import ExtractConceptsConfig, extract_concepts
 from tasks.generate_problem import GenerateProblemConfig, generate_problem
 from tasks.maths.concept_list import numbered
 from tasks.maths.tagged import TAGS, write_tagged
-from tasks.nano.chat import ChatRecipe, Shot
+from tasks.nano.chat import ChatRecipe, Shot, train_chat
 from tasks.nano.concepts import CONCEPTS
 from tasks.nano.measure import wilson
 from tasks.nano.rationale import rationale
 from tasks.nano.read_back import read_back
-from tasks.nano.role import Figures
+from tasks.nano.role import Figures, Role, model_facts
 from tasks.nano.roles.concept_texts import NAMES, TEXTS
 from tasks.nano.roles.playing import play
 from tasks.nano.world import Task, World
@@ -44,6 +45,7 @@ PROSE = (
     *TEXTS.values(),
 )
 """What rationales and drafts are full of: one token each for those who write or read them."""
+_TAGS = tuple(phrase for phrase in PROSE if "<!--" in phrase)
 PHRASES = (*PROSE, _MARKER, *_LIST, "\n" + _POINT, _POINT)
 PROMPTS = ("extract_concepts", "extract_concepts_lines", "rationale", "generate_problem")
 
@@ -80,10 +82,7 @@ def shots(world: World, count: int) -> Iterator[Shot]:
 def _written(task: Task, random: Random) -> Shot:
     brief = brief_of(task)
     chat = messages("generate_problem", concepts=numbered(brief.concepts), level=brief.level)
-    return Shot(chat, _spoilt(write_tagged(rationale(task), task.statement), PROSE_TAGS, random))
-
-
-PROSE_TAGS = tuple(phrase for phrase in PROSE if "<!--" in phrase)
+    return Shot(chat, _spoilt(write_tagged(rationale(task), task.statement), _TAGS, random))
 
 
 def _explained(task: Task, random: Random) -> Shot:
@@ -161,7 +160,38 @@ def _generation(folder: Path, tasks: list[Task]) -> dict[str, float]:
 
 def drafts_for(folder: Path, tasks: list[Task]) -> list[Draft]:
     """What the author in `folder` writes for the briefs of these tasks at the stage's own temperature, malformed replies left out."""
-    from storage.schemas import from_table
-
     outcome = play(generate_problem, GenerateProblemConfig(), folder, brief=[brief_of(t) for t in tasks])
     return list(from_table(outcome.rows, Draft))
+
+
+def card(folder: Path, seed: int, figures: Figures) -> str:
+    """The card of the author."""
+    unsolvable = "".join(f"| drafts that are {name} | {value:.1%} |\n" for name, value in figures.items() if name.startswith("unsolvable"))
+    return _CARD.format(m=figures, recipe=RECIPE, seed=seed, facts=model_facts(folder), malformed=MALFORMED_RATE, unsolvable=unsolvable)
+
+
+_CARD = """# nano:author
+
+{facts} with three roles in the nano world, chosen by the prompt: it names the concepts of a problem (`extract_concepts` and its fallback),
+explains how a problem could have been designed (`rationale`), and writes new problems from concepts and a level (`generate_problem`). It
+is weak: arithmetic in its rationales slips, and some of its problems have no answer.
+
+Made from nano:solver by `python -m tasks.nano.build --role author --seed {seed}` ({recipe.count:,} tasks on problems of the training split
+of world {seed}, {malformed:.0%} of the replies malformed on purpose; one CPU thread, some minutes; resumable). `--check` measures it again.
+
+| through the stages, {m[problems]:.0f} held-out problems (compositions that no training split of any world has) | |
+|---|---|
+| concept extraction, greedy: F1 over all concepts | {m[extraction_f1]:.1%} |
+| problems whose concepts are all right | {m[extraction_exact]:.1%} |
+| problems rejected, after list and lines | {m[extraction_rejected]:.1%} |
+| rationales, temperature 0.6: well-formed | {m[rationale_well_formed]:.1%} |
+| rationales that are right in every number, in the world's own words | {m[rationale_exact]:.1%} |
+| drafts, temperature 0.6: well-formed | {m[well_formed]:.1%} |
+| drafts that are solvable (read back into a composition that has an answer) | {m[solvable]:.1%} (95 % interval {m[solvable_low]:.1%} \
+to {m[solvable_high]:.1%}) |
+| drafts that are solvable and have exactly the concepts asked for | {m[solvable_with_the_concepts]:.1%} |
+{unsolvable}
+Briefs are the concepts and levels of held-out problems. Generated file; do not edit.
+"""
+
+ROLES = (Role("author", functools.partial(train_chat, RECIPE), measure, "solvable", card),)
