@@ -107,10 +107,13 @@ class Mark:
     subject_id: Annotated[str, Doc("the row that was checked")]
     contaminated: Annotated[bool, Doc("true when any rule fired")]
     column: Annotated[str | None, Doc("the checked column the strongest hit is in")]
-    rule: Annotated[str | None, Doc("exact, embedded or ngram_lcs")]
+    rule: Annotated[str | None, Doc("exact, embedded, ngram_lcs or paraphrase")]
     benchmark: Annotated[str | None, Doc("the protected set")]
     item: Annotated[str | None, Doc("id of the protected text")]
-    ratio: Annotated[float | None, Doc("LCS ratio over the protected text, 0 to 1")]
+    ratio: Annotated[float | None, Doc("LCS ratio over the protected text, for a paraphrase overlap of numbers and words, 0 to 1")]
+    found_in: Annotated[str | None, Doc("the row whose text the hit is in: the problem, or one of its solutions")] = None
+    span_start: Annotated[int | None, Doc("character of that text at which the hit begins, from 0")] = None
+    span_end: Annotated[int | None, Doc("character behind the hit")] = None
 
 
 @dataclass(frozen=True, slots=True)

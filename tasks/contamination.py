@@ -1,10 +1,9 @@
 """Mark what repeats a protected text: problems and solutions against benchmarks (Qwen2.5-Math, section 3, decontamination).
 
 It marks and never drops: `training_set` drops. Two presets: `published` is the paper's rule, `default` also finds short questions,
-changed numbers and embedded copies (measured in docs/lab/2026-11-20-contamination.md).
+changed numbers, embedded copies and paraphrases (measured in docs/lab/2026-11-20-contamination.md).
 """
 
-import dataclasses
 import functools
 import threading
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field, model_validator
@@ -20,13 +20,19 @@ from pydantic import Field, model_validator
 from storage.ids import derived_ids
 from storage.schemas import Mark, Problem, Rollout, Solution, arrow_schema
 from tasks.maths.contamination_index import RULES, Denominator, Hits, Index, Rule
+from tasks.maths.normalise import token_spans
 from tasks.maths.protected import TEXT_FIELDS, read_protected
 from tasks.stage import Dataset, Made, StageConfig, stage
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "default": {"ngram": 6, "mask_from": 2, "lcs_ratio": 0.65, "masked_ratio": 0.9, "near": True, "exact": True, "embedded": 5},
-    "published": {"ngram": 13, "mask_from": None, "lcs_ratio": 0.6, "masked_ratio": 1.0, "near": False, "exact": False, "embedded": 0},
-}
+    "default": {
+        "ngram": 6, "mask_from": 2, "lcs_ratio": 0.65, "masked_ratio": 0.9, "near": True, "exact": True, "embedded": 5, "paraphrase": 0.5,
+    },
+    "published": {
+        "ngram": 13, "mask_from": None, "lcs_ratio": 0.6, "masked_ratio": 1.0, "near": False, "exact": False, "embedded": 0,
+        "paraphrase": 1.0,
+    },
+}  # fmt: skip
 
 
 class ContaminationConfig(StageConfig):
@@ -50,6 +56,9 @@ class ContaminationConfig(StageConfig):
     """Equal token sequences are a hit, whatever their length."""
     embedded: int = Field(5, ge=0)
     """A protected text shorter than `ngram` but with at least so many tokens is a hit where it stands whole; 0: never."""
+
+    paraphrase: float = Field(0.5, ge=0, le=1)
+    """Two whole texts are a hit when the overlap of their numbers and of their words, weighted by rarity, is above this share; 1: never."""
 
     @model_validator(mode="before")
     @classmethod
@@ -76,11 +85,24 @@ def contamination(
     """
     index = index_of(against, config.rule)
     ids = problems["id"].combine_chunks()
-    found = [("problem", index.check(problems["problem"]))]
-    for name, column, rows in (("solution", "solution", solutions), ("reply", "text", replies), ("reply", "text", continued)):
-        if isinstance(rows, pa.Table):
-            found.append((name, _by_problem(index.check(rows[column]), name, rows, ids)))
+    found = [_Checked("problem", problems["problem"], ids, index.check(problems["problem"]), np.arange(len(ids)))]
+    if isinstance(solutions, pa.Table):
+        texts = solutions["solution"]
+        found.append(_Checked("solution", texts, solutions["id"].combine_chunks(), index.check(texts), _problem_of(solutions, ids)))
     yield Made(_marks(ids, found, index), of=ids.to_pylist())
+
+
+@dataclass(frozen=True)
+class _Checked:
+    """A column of texts and what was found in it."""
+
+    column: str
+    texts: pa.ChunkedArray
+    ids: pa.Array
+    """Of the rows that hold the texts."""
+    hits: Hits
+    subject: npt.NDArray[np.int64]
+    """(texts,) place of the row that is marked for each text."""
 
 
 @dataclass(frozen=True)
@@ -114,37 +136,51 @@ def protected_texts(table: pa.Table, name: str) -> pa.Table:
     raise ValueError(f"{name} holds no protected texts: it needs the columns of Protected or of Problem rows, it has {table.column_names}")
 
 
-def _by_problem(hits: Hits, name: str, rows: pa.Table, problem_ids: pa.Array) -> Hits:
-    """Hits on rows that belong to problems as hits on those problems. Raises ValueError for a row of a problem that is not there."""
+def _problem_of(rows: pa.Table, problem_ids: pa.Array) -> npt.NDArray[np.int64]:
+    """Place of each row's problem. Raises ValueError for a row of a problem that is not there."""
     owner = pc.index_in(rows["problem_id"].combine_chunks(), value_set=problem_ids)
     if owner.null_count:
         stray = rows.filter(pc.is_null(owner)).slice(0, 1).to_pylist()[0]
-        raise ValueError(f"{name} {stray['id']} is of problem {stray['problem_id']}, which is not among the problems")
-    return dataclasses.replace(hits, rows=owner.to_numpy()[hits.rows].astype(np.int64))
+        raise ValueError(f"solution {stray['id']} is of problem {stray['problem_id']}, which is not among the problems")
+    return owner.to_numpy(zero_copy_only=False).astype(np.int64)
 
 
-def _marks(ids: pa.Array, found: list[tuple[str, Hits]], index: Index) -> pa.Table:
+def _marks(ids: pa.Array, found: list[_Checked], index: Index) -> pa.Table:
     """A Mark for each id with the strongest hit on it; of equal ones the one in the first column."""
-    columns = np.repeat(np.arange(len(found)), [len(hits.rows) for _, hits in found])
-    hits = Hits(*(np.concatenate(values) for values in zip(*(dataclasses.astuple(hits) for _, hits in found), strict=True)))
-    order = np.lexsort((hits.texts, columns, -hits.ratios, hits.rules, hits.rows))
-    best = order[np.flatnonzero(np.diff(hits.rows[order], prepend=-1))]
+    hits = [checked.hits for checked in found]
+    columns = np.repeat(np.arange(len(found)), [len(h.rows) for h in hits])
+    rows, texts, rules, ratios, starts, stops = (np.concatenate(c) for c in zip(*(h.columns() for h in hits), strict=True))
+    subjects = np.concatenate([checked.subject[checked.hits.rows] for checked in found])
+    order = np.lexsort((texts, columns, -ratios, rules, subjects))
+    best = order[np.flatnonzero(np.diff(subjects[order], prepend=-1))]
     place = np.full(len(ids), -1)
-    place[hits.rows[best]] = np.arange(len(best))
+    place[subjects[best]] = np.arange(len(best))
     pick = pa.array(place, mask=place < 0)
-    protected = index.protected.take(hits.texts[best])
+    protected = index.protected.take(texts[best])
+    chosen = [found[c] for c in columns[best].tolist()]
+    spots = list(zip(chosen, rows[best].tolist(), starts[best].tolist(), stops[best].tolist(), strict=True))
+    spans = [_characters(c.texts[row].as_py(), start, stop) for c, row, start, stop in spots]
     values = {
         "id": pa.array(derived_ids("contamination", ids.to_pylist()), pa.string()),
         "problem_id": ids,
         "subject_id": ids,
         "contaminated": pick.is_valid(),
-        "column": pa.array([name for name, _ in found]).take(columns[best]).take(pick),
-        "rule": pa.array(RULES).take(hits.rules[best]).take(pick),
+        "column": pa.array([c.column for c in chosen], pa.string()).take(pick),
+        "rule": pa.array(RULES).take(rules[best]).take(pick),
         "benchmark": protected["benchmark"].combine_chunks().take(pick),
         "item": protected["item"].combine_chunks().take(pick),
-        "ratio": pa.array(hits.ratios[best]).take(pick),
+        "ratio": pa.array(ratios[best]).take(pick),
+        "found_in": pa.array([c.ids[row].as_py() for c, row, _, _ in spots], pa.string()).take(pick),
+        "span_start": pa.array([start for start, _ in spans], pa.int64()).take(pick),
+        "span_end": pa.array([end for _, end in spans], pa.int64()).take(pick),
     }
     return pa.table(values, schema=arrow_schema(Mark))
+
+
+def _characters(text: str, start: int, stop: int) -> tuple[int, int]:
+    """The characters of tokens start to stop - 1."""
+    spans = token_spans(text)
+    return spans[start][0], spans[stop - 1][1]
 
 
 class ApplyContaminationConfig(ContaminationConfig):
@@ -163,6 +199,7 @@ def check_file(table: pa.Table, config: ApplyContaminationConfig) -> pa.Table:
         raise ValueError(f"no column 'text' to check: the file has {table.column_names}")
     index = Index(read_protected(config.against, config.fields), config.rule)
     numbers = pa.array([str(n) for n in range(1, table.num_rows + 1)])
-    marks = _marks(numbers, [("text", index.check(table["text"]))], index)
+    found = _Checked("text", table["text"], numbers, index.check(table["text"]), np.arange(table.num_rows))
+    marks = _marks(numbers, [found], index)
     ids = table["id"] if "id" in table.column_names else pa.nulls(table.num_rows, pa.string())
     return marks.select(["contaminated", "rule", "benchmark", "item", "ratio"]).add_column(0, "id", ids).replace_schema_metadata(None)

@@ -1,4 +1,5 @@
-"""Which protected texts a text repeats: equal, contained, or a shared n-gram AND a long common subsequence (Qwen2.5-Math, section 3).
+"""Which protected texts a text repeats: equal, contained, a shared n-gram AND a long common subsequence (Qwen2.5-Math, section 3), or the
+same numbers in the same story (`tasks.maths.paraphrase`).
 
 The n-grams of the protected texts are hashed once; a column of texts is checked against them without a Python loop per token, and the LCS
 (rapidfuzz) runs on the pairs that share an n-gram only. It marks; what happens to a marked row is decided elsewhere.
@@ -10,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -21,11 +22,13 @@ from rapidfuzz.process import cpdist
 
 from storage.ids import digest
 from tasks.maths.ngrams import Hashes, HashSet, Places, Postings, owners, prefix_sums, ranges, spans, windows
+from tasks.maths.paraphrase import Paraphrases
 from tasks.maths.tokens import Tokens, tokenise
 
 Denominator = Literal["protected", "min", "max"]
-RULES = ("exact", "embedded", "ngram_lcs")
+RULES = ("exact", "embedded", "ngram_lcs", "paraphrase")
 """What can fire, strongest first."""
+Ratios = npt.NDArray[np.float64]
 _SCHEMA = pa.schema([pa.field(name, pa.string(), nullable=False) for name in ("benchmark", "item", "text")])
 _PAIRS = 1 << 18  # pairs compared at once: bounds the memory where an n-gram is common
 
@@ -51,6 +54,8 @@ class Rule:
     """Equal token sequences are a hit, whatever their length."""
     embedded: int
     """Protected texts shorter than `ngram`, but with at least so many tokens, are a hit where they stand whole; 0 for never."""
+    paraphrase: float = 1.0
+    """Whole texts are a hit when the overlap of their numbers and words, weighted by rarity, is above this share; 1 for never."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,20 +68,28 @@ class Hits:
     rules: npt.NDArray[np.int64]
     """Position in `RULES`."""
     ratios: npt.NDArray[np.float64]
-    """LCS over the rule's denominator; 1 for equal and contained texts."""
+    """LCS over the rule's denominator; 1 for equal and contained texts; for a paraphrase the overlap."""
+    starts: Places
+    """The hit is in the tokens starts[k] to stops[k] - 1 of the row: for `ngram_lcs` from the first to the last common one."""
+    stops: Places
 
     @staticmethod
     def join(parts: Sequence["Hits"]) -> "Hits":
         """All hits in one, sorted by row, then strongest first: by rule, ratio and number of the text."""
-        empty = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
-        columns = [np.concatenate(c) for c in zip(empty, *(dataclasses.astuple(p) for p in parts), strict=True)]
-        order = np.lexsort((columns[1], -columns[3], columns[2], columns[0]))
-        return Hits(*(c[order] for c in columns))
+        none = np.zeros(0, np.int64)
+        columns = zip((none, none, none, np.zeros(0), none, none), *(p.columns() for p in parts), strict=True)
+        whole = Hits(*(np.concatenate(column) for column in columns))
+        return whole.take(np.lexsort((whole.texts, -whole.ratios, whole.rules, whole.rows)))
+
+    def columns(self) -> tuple[npt.NDArray[Any], ...]:
+        return self.rows, self.texts, self.rules, self.ratios, self.starts, self.stops
+
+    def take(self, places: Places) -> "Hits":
+        return Hits(*(column[places] for column in self.columns()))
 
     def best(self) -> "Hits":
         """The strongest hit of each row; `self` must be sorted as `join` does."""
-        first = np.flatnonzero(np.diff(self.rows, prepend=-1))
-        return Hits(self.rows[first], self.texts[first], self.rules[first], self.ratios[first])
+        return self.take(np.flatnonzero(np.diff(self.rows, prepend=-1)))
 
 
 class Index:
@@ -89,7 +102,7 @@ class Index:
         self.rule = rule
         self.digest = digest([dataclasses.asdict(rule), self.protected.to_pylist()])
         """40 hex digits of the rule and the protected texts."""
-        tokens = _one_batch(self.protected["text"])
+        tokens = _one_batch(self.protected["text"], terms=rule.paraphrase < 1)
         self.lengths = np.diff(tokens.bounds)
         self._numbers = np.diff(np.append(0, np.cumsum(tokens.numbers))[tokens.bounds])
         self._index_whole_texts(tokens)
@@ -98,6 +111,7 @@ class Index:
         every = np.arange(len(self.lengths))
         self._spelt = self._spell.texts(tokens, every)
         self._spelt_masked = self._spell.texts(tokens, every, masked=True) if rule.masked_ratio < 1 else []
+        self._paraphrases = Paraphrases(tokens) if rule.paraphrase < 1 else None
 
     def _index_whole_texts(self, tokens: Tokens) -> None:
         sums, starts = prefix_sums(tokens.hashes), tokens.bounds[:-1]
@@ -127,7 +141,10 @@ class Index:
 
     def check(self, column: pa.ChunkedArray | pa.Array) -> Hits:
         """All hits of a column of texts."""
-        return Hits.join([hits for tokens in tokenise(column) for hits in self._check(tokens)])
+        return Hits.join([hits for tokens in self._tokens(column) for hits in self._check(tokens)])
+
+    def _tokens(self, column: pa.ChunkedArray | pa.Array) -> Iterator[Tokens]:
+        return tokenise(column, terms=self._paraphrases is not None)
 
     def _check(self, tokens: Tokens) -> Iterator[Hits]:
         sums = prefix_sums(tokens.hashes)
@@ -136,11 +153,14 @@ class Index:
         if len(self._short):
             yield self._contained(tokens, sums)
         yield from self._sharing(tokens, sums)
+        if self._paraphrases is not None:
+            owner, texts, ratios = self._paraphrases.check(tokens, self.rule.paraphrase)
+            yield _whole(tokens, owner, texts, ratios, "paraphrase")
 
     def _equal(self, tokens: Tokens, sums: Hashes) -> Hits:
         found, keys = self._exact.find(spans(sums, tokens.bounds[:-1], tokens.bounds[1:]))
         entries, found = self._exact.expand(keys, found)
-        return _certain(tokens.rows[found], self._full[entries], "exact")
+        return _whole(tokens, found, self._full[entries], np.ones(len(found)), "exact")
 
     def _contained(self, tokens: Tokens, sums: Hashes) -> Hits:
         starts, keys = self._anchors.find(windows(sums, self.rule.embedded))
@@ -151,8 +171,10 @@ class Index:
         inside = stops <= tokens.bounds[owner + 1]
         owner, texts, starts, stops = owner[inside], texts[inside], starts[inside], stops[inside]
         same = spans(sums, starts, stops) == self._whole[texts]
-        owner, texts = self._pairs(owner[same], texts[same])
-        return _certain(tokens.rows[owner], texts, "embedded")
+        pair, first = np.unique(owner[same] * len(self.lengths) + texts[same], return_index=True)
+        owner, texts = np.divmod(pair, max(1, len(self.lengths)))
+        begin, end = starts[same][first] - tokens.bounds[owner], stops[same][first] - tokens.bounds[owner]
+        return _hits(tokens, owner, texts, np.ones(len(texts)), "embedded", begin, end)
 
     def _sharing(self, tokens: Tokens, sums: Hashes) -> Iterator[Hits]:
         starts, keys = self._grams.find(self._runs(tokens, sums))
@@ -174,10 +196,6 @@ class Index:
         for start, stop in pairwise(np.append(cuts, len(owner)).tolist()):
             yield slice(start, stop)
 
-    def _pairs(self, owner: Places, texts: Places) -> tuple[Places, Places]:
-        """Each (text checked, protected text) once."""
-        return np.divmod(np.unique(owner * len(self.lengths) + texts), max(1, len(self.lengths)))
-
     def _compare(self, tokens: Tokens, owner: Places, texts: Places, low: Places, high: Places) -> Hits:
         """Hits among the pairs; a protected text that fits the shared runs would begin between tokens `low` and `high` of its partner."""
         lengths, own = self.lengths[texts], np.diff(tokens.bounds)[owner]
@@ -185,21 +203,26 @@ class Index:
         slack = lengths // 4
         starts, stops = (np.maximum(low - slack, 0), high + lengths + slack) if self.rule.near else (np.zeros_like(own), own)
         asked, place = np.unique(owner, return_inverse=True)
-        ratios = self._common(self._spell.texts(tokens, asked), self._spelt, place, texts, starts, stops) / below
+        plain = self._spell.texts(tokens, asked)
+        ratios = self._common(plain, self._spelt, place, texts, starts, stops) / below
         hit = ratios > self.rule.lcs_ratio
         # Masking adds at most the protected text's numbers to what is common: the others cannot pass and are not compared again.
         again = np.flatnonzero(~hit & (np.minimum(ratios + self._numbers[texts] / below, 1) > self.rule.masked_ratio))
         spelt = self._spell.texts(tokens, asked, masked=True) if len(again) else []
         ratios[again] = self._common(spelt, self._spelt_masked, place[again], texts[again], starts[again], stops[again]) / below[again]
+        exactly = np.flatnonzero(hit)
         hit[again] = ratios[again] > self.rule.masked_ratio
-        return Hits(tokens.rows[owner[hit]], texts[hit], np.full(hit.sum(), RULES.index("ngram_lcs")), ratios[hit])
+        alike = again[hit[again]]
+        for which, checked, known in ((exactly, plain, self._spelt), (alike, spelt, self._spelt_masked)):
+            starts[which], stops[which] = _common_spans(checked, known, place[which], texts[which], starts[which], stops[which])
+        return _hits(tokens, owner[hit], texts[hit], ratios[hit], "ngram_lcs", starts[hit], stops[hit])
 
     @staticmethod
     def _common(
         checked: list[str], protected: list[str], which: Places, texts: Places, starts: Places, stops: Places
     ) -> npt.NDArray[np.int32]:
         """Length of the longest common subsequence of tokens starts[k]..stops[k] of checked[which[k]] and of protected[texts[k]]."""
-        cut = [checked[k][a:b] for k, a, b in zip(which.tolist(), starts.tolist(), stops.tolist(), strict=True)]
+        cut = _cut(checked, which, starts, stops)
         return cpdist(cut, [protected[t] for t in texts.tolist()], scorer=LCSseq.similarity, dtype=np.int32)
 
     def save(self, path: Path) -> None:
@@ -223,23 +246,45 @@ class Index:
         return Index(pa.concat_tables([self.protected, more]).group_by(_SCHEMA.names).aggregate([]), self.rule)
 
 
-def _certain(rows: Places, texts: Places, rule: str) -> Hits:
-    return Hits(rows, texts, np.full(len(rows), RULES.index(rule)), np.ones(len(rows)))
+def _hits(tokens: Tokens, owner: Places, texts: Places, ratios: Ratios, rule: str, starts: Places, stops: Places) -> Hits:
+    return Hits(tokens.rows[owner], texts, np.full(len(owner), RULES.index(rule)), ratios, starts, stops)
 
 
-def _one_batch(texts: pa.ChunkedArray) -> Tokens:
+def _whole(tokens: Tokens, owner: Places, texts: Places, ratios: Ratios, rule: str) -> Hits:
+    """Hits of whole texts."""
+    return _hits(tokens, owner, texts, ratios, rule, np.zeros_like(owner), np.diff(tokens.bounds)[owner])
+
+
+def _cut(checked: list[str], which: Places, starts: Places, stops: Places) -> list[str]:
+    return [checked[k][a:b] for k, a, b in zip(which.tolist(), starts.tolist(), stops.tolist(), strict=True)]
+
+
+def _common_spans(
+    checked: list[str], protected: list[str], which: Places, texts: Places, starts: Places, stops: Places
+) -> tuple[Places, Places]:
+    """Places of the first common token and behind the last one of a longest common subsequence, in those of the texts checked."""
+    pairs = zip(_cut(checked, which, starts, stops), texts.tolist(), strict=True)
+    found = [LCSseq.editops(own, protected[t]).as_matching_blocks() for own, t in pairs]
+    first, last = np.array([b[0].a for b in found], np.int64), np.array([b[-2].a + b[-2].size for b in found], np.int64)
+    return starts + first, starts + last
+
+
+def _one_batch(texts: pa.ChunkedArray, terms: bool) -> Tokens:
     """The tokens of all texts in their order."""
-    parts = list(tokenise(texts))
+    parts = list(tokenise(texts, terms=terms))
     counts = np.zeros(len(texts), np.int64)
     for part in parts:
         counts[part.rows] = np.diff(part.bounds)
     bounds = np.zeros(len(texts) + 1, np.int64)
     np.cumsum(counts, out=bounds[1:])
     hashes, numbers, words = (np.zeros(bounds[-1], kind) for kind in (np.uint64, np.bool_, np.bool_))
+    stems = np.zeros(bounds[-1] if terms else 0, np.uint64)
     for part in parts:
         to = ranges(bounds[part.rows], np.diff(part.bounds))
         hashes[to], numbers[to], words[to] = part.hashes, part.numbers, part.words
-    return Tokens(hashes, numbers, words, bounds, np.arange(len(texts)))
+        if terms:
+            stems[to] = part.terms
+    return Tokens(hashes, numbers, words, bounds, np.arange(len(texts)), stems)
 
 
 def _grouped(keys: Places, low: Places, high: Places) -> tuple[Places, tuple[Places, Places]]:

@@ -94,18 +94,25 @@ class Postings(HashSet):
 
     def __init__(self, hashes: Hashes) -> None:
         super().__init__(hashes)
-        self._order = np.argsort(hashes, kind="stable")
-        self.first = np.searchsorted(hashes[self._order], self.keys)
+        self.order = np.argsort(hashes, kind="stable")
+        """(entries,) the entries, those of the first key first."""
+        self.first = np.searchsorted(hashes[self.order], self.keys)
         self.first = np.append(self.first, len(hashes))
         """(keys + 1,) where each key's entries begin."""
 
     def expand(self, keys: Places, *beside: npt.NDArray[Any]) -> tuple[Places, ...]:
         """Every entry of each key, with the values that stand beside the key repeated for each."""
         counts = self.first[keys + 1] - self.first[keys]
-        return self._order[ranges(self.first[keys], counts)], *(np.repeat(values, counts) for values in beside)
+        return self.order[ranges(self.first[keys], counts)], *(np.repeat(values, counts) for values in beside)
 
 
 def ranges(starts: Places, counts: Places) -> Places:
     """starts[0], starts[0] + 1, .. (counts[0] of them), starts[1], .."""
     ends = np.cumsum(counts)
     return np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - counts - starts, counts)
+
+
+def distinct(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Each value once, sorted; several times as fast as `np.unique`, which hashes them first."""
+    ordered = np.sort(values)
+    return ordered[np.append(True, ordered[1:] != ordered[:-1])[: len(ordered)]]

@@ -7,6 +7,7 @@ Kept by one name: what has a LaTeX name only (`∩` is `\cap`, `π` is `\pi`). T
 """
 
 import unicodedata
+from collections.abc import Iterator, Mapping
 
 _LAYOUT = """left right big bigl bigr bigg biggl biggr text textbf textit textrm textsf textnormal mathrm mathbf mathit mathsf mathbb
     mathcal boldsymbol operatorname displaystyle textstyle limits nolimits quad qquad hspace vspace phantom mbox hbox rm bf it"""
@@ -42,10 +43,18 @@ DROPPED = frozenset(_LAYOUT.split()) | frozenset(_OPERATORS.split())
 RENAMED = {"varepsilon": "epsilon", "vartheta": "theta", "varphi": "phi", "varnothing": "emptyset"}
 """Macros that have another name."""
 
-_CARDINALS = """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen
-    nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand million billion"""
-NUMERALS = frozenset(_CARDINALS.split()) | frozenset("〇零一二三四五六七八九十百千万亿两")
-"""Words that are numbers, besides the runs of digits."""
+_ENGLISH = """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen
+    nineteen twenty"""
+_VALUES = {word: str(value) for value, word in enumerate(_ENGLISH.split())}
+_TENS = """thirty forty fifty sixty seventy eighty ninety"""
+_VALUES |= {word: f"{tens}0" for tens, word in enumerate(_TENS.split(), 3)}
+_VALUES |= {"hundred": "100", "thousand": "1000", "million": "1000000", "billion": "1000000000"}
+_VALUES |= dict(zip("零一二三四五六七八九十", map(str, range(11)), strict=True))
+_VALUES |= {"〇": "0", "两": "2", "百": "100", "千": "1000", "万": "10000", "亿": "100000000"}
+NUMERALS: Mapping[str, str] = _VALUES
+"""Words that are numbers, besides the runs of digits, and the digits of each."""
+STEM = 5
+"""So many first letters stand for a word where its ending does not matter."""
 
 DIGIT, LETTER, CJK, SYMBOL = 1, 2, 3, 4
 """Kinds of character."""
@@ -83,9 +92,19 @@ def is_word(word: str) -> bool:
     return not is_number(word) and (len(word) > 1 or kind_of(word) == CJK)
 
 
+def term_of(word: str) -> str:
+    """What of a token counts where wording does not: the digits of a number, the first letters of a word; a single letter is itself."""
+    return NUMERALS.get(word, word) if is_number(word) else word[:STEM]
+
+
 def words(text: str) -> list[str]:
     """The tokens of one text: the definition that `tokenise` must equal, and slow."""
-    folded, found, start = fold(text), [], 0
+    return [word for word, _, _ in _tokens(fold(text))]
+
+
+def _tokens(folded: str) -> Iterator[tuple[str, int, int]]:
+    """(token, start, end) of each token of a folded text."""
+    start = 0
     while start < len(folded):
         kind, stop = kind_of(folded[start]), start + 1
         while kind in (LETTER, DIGIT) and stop < len(folded) and kind_of(folded[stop]) == kind:
@@ -94,6 +113,17 @@ def words(text: str) -> list[str]:
         if kind == LETTER and start and folded[start - 1] == "\\":
             word = "" if word in DROPPED else RENAMED.get(word, word)
         if kind and word:
-            found.append(SYMBOLS[word] if kind == SYMBOL else word)
+            yield (SYMBOLS[word] if kind == SYMBOL else word), start, stop
         start = stop
-    return found
+
+
+def token_spans(text: str) -> list[tuple[int, int]]:
+    """(start, end) of each token of `words` in the characters of `text` itself, which NFKC makes more or fewer.
+
+    Where NFKC joins characters over the end of a token, which no mathematical text does, every token is the whole text.
+    """
+    folded = [fold(char) for char in text]
+    place = [at for at, chars in enumerate(folded) for _ in chars]
+    spans = [(place[start], place[stop - 1] + 1) for _, start, stop in _tokens("".join(folded))]
+    count = len(words(text))
+    return spans if len(spans) == count else [(0, len(text))] * count

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.maths.ngrams import Flags, Hashes, HashSet, Places, inverse, powers
-from tasks.maths.normalise import CJK, DIGIT, DROPPED, NUMERALS, RENAMED, SYMBOL, SYMBOLS, kind_of, lower
+from tasks.maths.normalise import CJK, DIGIT, DROPPED, LETTER, NUMERALS, RENAMED, STEM, SYMBOL, SYMBOLS, kind_of, lower, term_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,8 @@ class Tokens:
     """(texts + 1,) text k has the tokens bounds[k] to bounds[k + 1]."""
     rows: Places
     """(texts,) position of each text in the column it came from."""
+    terms: Hashes
+    """(tokens,) hash of what of each token counts where wording does not (`normalise.term_of`); empty unless it was asked for."""
 
     def masked(self) -> Hashes:
         """The hashes with all numbers alike."""
@@ -48,8 +50,11 @@ BATCH_BYTES = 1 << 18
 """Text per batch: what its 8-byte intermediates take stays in a core's cache."""
 
 
-def tokenise(column: pa.ChunkedArray | pa.Array, batch_bytes: int = BATCH_BYTES) -> Iterator[Tokens]:
-    """The tokens of a column of strings in batches of about `batch_bytes` of text, ASCII texts first in each chunk; nulls are empty."""
+def tokenise(column: pa.ChunkedArray | pa.Array, batch_bytes: int = BATCH_BYTES, terms: bool = False) -> Iterator[Tokens]:
+    """The tokens of a column of strings in batches of about `batch_bytes` of text, ASCII texts first in each chunk; nulls are empty.
+
+    `terms` asks for the terms of the tokens too.
+    """
     first = 0
     for chunk in column.chunks if isinstance(column, pa.ChunkedArray) else [column]:
         texts = (chunk if chunk.type in (pa.string(), pa.large_string()) else chunk.cast(pa.large_string())).fill_null("")
@@ -61,7 +66,7 @@ def tokenise(column: pa.ChunkedArray | pa.Array, batch_bytes: int = BATCH_BYTES)
             (texts.filter(pc.invert(ascii_only)), rows[~plain], _unicode),
         ):
             for start, stop in _batches(part, batch_bytes):
-                yield read(part.slice(start, stop - start), numbers[start:stop])
+                yield read(part.slice(start, stop - start), numbers[start:stop], terms)
         first += len(texts)
 
 
@@ -94,13 +99,13 @@ def _fold_table() -> bytes:
 _FOLD = _fold_table()
 
 
-def _ascii(texts: pa.Array, rows: Places) -> Tokens:
+def _ascii(texts: pa.Array, rows: Places, terms: bool) -> Tokens:
     offsets = _offsets(texts)
     data = texts.buffers()[2]
     raw = memoryview(data)[offsets[0] : offsets[-1]].tobytes() if data is not None else b""
     codes = np.frombuffer(raw.translate(_FOLD), np.uint8)
     kinds = (codes > 1).view(np.uint8) + (codes > 57).view(np.uint8)
-    return _tokens(codes, kinds, offsets - offsets[0], rows, codes == 1 if b"\\" in raw else None)
+    return _tokens(codes, kinds, offsets - offsets[0], rows, codes == 1 if b"\\" in raw else None, terms)
 
 
 _TOP = 1 << 17  # the code points below have table entries of their own; above there are ideographs, up to 2^18, and nothing
@@ -113,7 +118,7 @@ def _tables() -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint8]]:
     return np.array([*map(ord, small), 0, 0], dtype=np.uint32), np.array([*map(kind_of, small), CJK, 0], dtype=np.uint8)
 
 
-def _unicode(texts: pa.Array, rows: Places) -> Tokens:
+def _unicode(texts: pa.Array, rows: Places, terms: bool) -> Tokens:
     folded = [unicodedata.normalize("NFKC", text) for text in texts.to_pylist()]
     offsets = np.zeros(len(folded) + 1, dtype=np.int64)
     np.cumsum([len(text) for text in folded], out=offsets[1:])
@@ -121,12 +126,14 @@ def _unicode(texts: pa.Array, rows: Places) -> Tokens:
     small, kinds = _tables()
     slashes = codes == ord("\\")
     if codes.max(initial=0) < _TOP:
-        return _tokens(small[codes], kinds[codes], offsets, rows, slashes)
+        return _tokens(small[codes], kinds[codes], offsets, rows, slashes, terms)
     entries = np.where(codes < _TOP, codes, np.where(codes < 0x40000, _TOP, _TOP + 1))
-    return _tokens(np.where(codes < _TOP, small[entries], codes), kinds[entries], offsets, rows, slashes)
+    return _tokens(np.where(codes < _TOP, small[entries], codes), kinds[entries], offsets, rows, slashes, terms)
 
 
-def _tokens(codes: npt.NDArray[Any], kinds: npt.NDArray[np.uint8], offsets: Places, rows: Places, slashes: Flags | None) -> Tokens:
+def _tokens(
+    codes: npt.NDArray[Any], kinds: npt.NDArray[np.uint8], offsets: Places, rows: Places, slashes: Flags | None, terms: bool
+) -> Tokens:
     """Runs of one kind become tokens: the hash of a run is a difference of prefix sums of code * B^i, brought back by B^-start."""
     size = len(codes)
     edges = np.ones(size + 1, dtype=np.bool_)
@@ -149,10 +156,23 @@ def _tokens(codes: npt.NDArray[Any], kinds: npt.NDArray[np.uint8], offsets: Plac
     numbers = kind == DIGIT
     numbers[_numerals().find(hashes)[0]] = True
     words = ((lengths > 1) | (kind >= CJK)) & ~numbers
+    long = (lengths > STEM) & (kind == LETTER)
     if slashes is not None:
         hashes, keep = _macros(starts, hashes, slashes, offsets)
         starts, hashes, numbers, words = starts.take(keep), hashes.take(keep), numbers.take(keep), words.take(keep)
-    return Tokens(hashes, numbers, words, np.searchsorted(starts, offsets), rows)
+        long = long.take(keep)
+    found = _terms(hashes, starts, np.flatnonzero(long), sums) if terms else hashes[:0]
+    return Tokens(hashes, numbers, words, np.searchsorted(starts, offsets), rows, found)
+
+
+def _terms(hashes: Hashes, starts: Places, long: Places, sums: Hashes) -> Hashes:
+    """The hash of the term of each token; `long` numbers the tokens of which the first letters count."""
+    at, terms = starts.take(long), hashes.copy()
+    terms[long] = _mix((sums.take(at + STEM) - sums.take(at)) * powers(inverse(_BASE), len(sums)).take(at))
+    special, others = _special_terms()
+    found, number = special.find(hashes)
+    terms[found] = others[number]
+    return terms
 
 
 def _mix(hashes: Hashes) -> Hashes:
@@ -171,6 +191,15 @@ def hash_of(word: str) -> int:
 @functools.cache
 def _numerals() -> HashSet:
     return HashSet(np.array([hash_of(word) for word in sorted(NUMERALS)], dtype=np.uint64))
+
+
+@functools.cache
+def _special_terms() -> tuple[HashSet, Hashes]:
+    """(hashes of the tokens that are not spelt like their terms, by their number the hash of each term)."""
+    names = {*NUMERALS, *SYMBOLS.values(), *RENAMED.values()}
+    terms = {hash_of(name): hash_of(term_of(name)) for name in names}
+    known = HashSet(np.array(list(terms), dtype=np.uint64))
+    return known, np.array([terms[key] for key in known.keys.tolist()], dtype=np.uint64)
 
 
 @functools.cache

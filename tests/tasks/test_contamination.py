@@ -78,6 +78,16 @@ def test_a_leak_in_any_solution_marks_its_problem_and_names_the_column():
     assert not found["b"].contaminated
 
 
+def test_a_mark_says_in_which_row_and_where_in_its_text_the_hit_is():
+    rows = [solution("s1", "b", "Four."), solution("s2", "b", "As in: " + SECRET)]
+    found = marks([problem("a", f"Why? {SECRET} {CLEAN}"), problem("b", CLEAN), problem("c", CLEAN)], rows)
+    assert [(m.found_in, m.span_start, m.span_end) for m in found.values()] == [
+        ("a", 5, 4 + len(SECRET)),
+        ("s2", 7, 6 + len(SECRET)),
+        (None,) * 3,
+    ]
+
+
 def test_the_strongest_hit_wins_whatever_its_column():
     found = marks([problem("a", SECRET + " " + CLEAN)], [solution("s", "a", SHORT)])
     assert (found["a"].column, found["a"].rule) == ("solution", "exact")

@@ -1,7 +1,9 @@
 """The index against the plain definition, and what each rule is there to find."""
 
 import dataclasses
+import json
 import random
+from collections import Counter
 
 import numpy as np
 import pyarrow as pa
@@ -11,15 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.maths.contamination_index import RULES, Index, Rule
-from tasks.maths.normalise import words
+from tasks.maths.normalise import term_of, token_spans, words
 from tasks.maths.tokens import hash_of, tokenise
 
-STRICT = Rule(
-    ngram=5, mask_from=None, lcs_ratio=0.6, masked_ratio=1, near=False, denominator="protected", exact=False, embedded=0
-)
-LOOSE = Rule(
-    ngram=4, mask_from=2, lcs_ratio=0.5, masked_ratio=0.7, near=True, denominator="protected", exact=True, embedded=2
-)
+STRICT = Rule(ngram=5, mask_from=None, lcs_ratio=0.6, masked_ratio=1, near=False, denominator="protected", exact=False, embedded=0)
+LOOSE = Rule(ngram=4, mask_from=2, lcs_ratio=0.5, masked_ratio=0.7, near=True, denominator="protected", exact=True, embedded=2)
 
 
 def protected(*texts: str) -> pa.Table:
@@ -28,7 +26,9 @@ def protected(*texts: str) -> pa.Table:
 
 def hit_set(index: Index, texts: list[str | None] | pa.Array | pa.ChunkedArray) -> set[tuple[int, int, str, float]]:
     hits = index.check(pa.array(texts, pa.string()) if isinstance(texts, list) else texts)
-    return {(int(r), int(t), RULES[k], float(x)) for r, t, k, x in zip(hits.rows, hits.texts, hits.rules, hits.ratios, strict=True)}
+    return {
+        (int(r), int(t), RULES[k], round(float(x), 9)) for r, t, k, x in zip(hits.rows, hits.texts, hits.rules, hits.ratios, strict=True)
+    }
 
 
 @pytest.mark.parametrize(
@@ -71,6 +71,25 @@ def test_tokens_of_a_column_are_the_words_of_each_text(texts, batch_bytes):
 
 
 @settings(deadline=None)
+@given(st.lists(TEXT, max_size=8), st.integers(1, 60))
+def test_terms_of_a_column_are_those_of_its_tokens(texts, batch_bytes):
+    for tokens in tokenise(pa.array(texts, pa.string()), batch_bytes, terms=True):
+        for k, row in enumerate(tokens.rows):
+            got = tokens.terms[tokens.bounds[k] : tokens.bounds[k + 1]].tolist()
+            assert got == [hash_of(term_of(w)) for w in words(texts[row])]
+
+
+@settings(deadline=None)
+@given(TEXT)
+def test_the_spans_of_a_texts_tokens_are_in_order_and_hold_their_characters(text):
+    found = list(zip(words(text), token_spans(text), strict=True))
+    assert all(0 <= start < end <= len(text) for _, (start, end) in found)
+    for word, (start, end) in found:
+        if word.isascii() and text.isascii():
+            assert text[start:end].lower() in (word, "varepsilon", "vartheta", "varphi", "varnothing")
+
+
+@settings(deadline=None)
 @given(
     st.lists(TEXT, min_size=1, max_size=6),
     st.lists(st.one_of(st.none(), TEXT), max_size=6),
@@ -84,6 +103,7 @@ def test_tokens_of_a_column_are_the_words_of_each_text(texts, batch_bytes):
         denominator=st.sampled_from(["protected", "min", "max"]),
         exact=st.booleans(),
         embedded=st.integers(0, 4),
+        paraphrase=st.sampled_from([0.2, 1.0]),
     ),
 )
 def test_hits_equal_those_of_the_plain_definition(known, texts, rule):
@@ -109,13 +129,15 @@ def generated(rng: random.Random) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rule", [dataclasses.replace(STRICT, ngram=9), dataclasses.replace(LOOSE, ngram=6, embedded=3, lcs_ratio=0.7)])
+@pytest.mark.parametrize(
+    "rule", [dataclasses.replace(STRICT, ngram=9), dataclasses.replace(LOOSE, ngram=6, embedded=3, lcs_ratio=0.7, paraphrase=0.4)]
+)
 def test_hits_on_twenty_thousand_texts_equal_those_of_the_plain_definition(rule):
     rng = random.Random(5)
     index = Index(protected(*{generated(rng) for _ in range(30)}), rule)
     texts = [generated(rng) for _ in range(20_000)]
     expected = all_hits(texts, index.protected["text"].to_pylist(), rule)
-    assert len(expected) > 1000
+    assert min(Counter(name for _, _, name, _ in expected).values()) > 100
     assert hit_set(index, texts) == expected
 
 
@@ -247,3 +269,59 @@ def test_a_file_without_a_rule_is_no_index(tmp_path):
 def test_ratios_are_shares_of_the_protected_text():
     hits = Index(protected("a b c d"), dataclasses.replace(STRICT, ngram=2, lcs_ratio=0.1)).check(pa.array(["a b x d"]))
     assert np.allclose(hits.ratios, [0.75])
+
+
+ROBE = (
+    "Grandma knits 14 scarves and sells each of them for $6 at the winter fair, after she paid 25 dollars for the wool. What is her profit?"
+)
+RETOLD = "At a fair in winter, wool for 25 dollars is turned into fourteen scarves by a grandma who asks $6 apiece. How much does she gain?"
+OTHERS = [
+    "A train of 14 coaches leaves at 6 and has 25 seats in each. How many people can sit?",
+    "Wool comes in balls of 25 grams. How many balls are in 6 kilos?",
+    "The winter fair has 300 guests, 120 of them children. What share is grown up?",
+]
+TELLS = dataclasses.replace(STRICT, ngram=9, paraphrase=0.5)
+
+
+def test_a_question_told_in_other_words_with_the_same_numbers_is_a_paraphrase():
+    index = Index(protected(ROBE, *OTHERS), TELLS)
+    assert {(t, name) for _, t, name, _ in hit_set(index, [RETOLD])} == {(index.protected["text"].to_pylist().index(ROBE), "paraphrase")}
+    assert hit_set(Index(protected(ROBE, *OTHERS), dataclasses.replace(TELLS, paraphrase=1.0)), [RETOLD]) == set()
+
+
+def test_the_same_story_with_other_numbers_and_other_stories_with_the_same_numbers_are_no_paraphrases():
+    index = Index(protected(ROBE, *OTHERS), TELLS)
+    other_numbers = RETOLD.replace("25", "31").replace("fourteen", "nine").replace("$6", "$8")
+    other_story = "A ladder with 14 rungs stands 6 feet from a wall. It leans at 25 degrees. How high does it reach?"
+    assert hit_set(index, [other_numbers, other_story]) == set()
+
+
+def test_a_number_that_only_one_side_tells_does_not_hide_a_paraphrase():
+    index = Index(protected(ROBE, *OTHERS), dataclasses.replace(TELLS, paraphrase=0.4))
+    assert {name for _, _, name, _ in hit_set(index, ["Since 1999: " + RETOLD])} == {"paraphrase"}
+
+
+def spans(rule: Rule, text: str, *known: str) -> list[str]:
+    """The characters of each best hit."""
+    best = Index(protected(*known), rule).check(pa.array([text])).best()
+    tokens = token_spans(text)
+    return [text[tokens[a][0] : tokens[b - 1][1]] for a, b in zip(best.starts.tolist(), best.stops.tolist(), strict=True)]
+
+
+def test_a_hit_says_where_in_the_text_it_is():
+    before, after = "As was asked in class (２ｎｄ ﬁfth): ", " I have no idea."
+    assert spans(STRICT, before + LONG + after, LONG) == [LONG.rstrip("?")]
+    assert spans(LOOSE, "Now ﬁnd x, please", "find $x$") == ["ﬁnd x"]
+    assert spans(LOOSE, "¿Find x?", "find $x$") == ["Find x"]
+    assert spans(TELLS, RETOLD, ROBE, *OTHERS) == [RETOLD.rstrip("?")]
+    changed = "Well: a farmer plants 5 rows of 6 cabbages today"
+    assert spans(LOOSE, changed, "A farmer plants 12 rows of 7 cabbages") == ["a farmer plants 5 rows of 6 cabbages"]
+
+
+def test_an_index_saved_before_there_were_paraphrases_does_not_look_for_them(tmp_path):
+    table = protected(ROBE).replace_schema_metadata(
+        {"mathmill.rule": json.dumps({k: v for k, v in dataclasses.asdict(TELLS).items() if k != "paraphrase"})}
+    )
+    with pa.OSFile(str(tmp_path / "old.arrow"), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    assert Index.load(tmp_path / "old.arrow").rule.paraphrase == 1
