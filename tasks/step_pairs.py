@@ -15,7 +15,7 @@ from pydantic import Field
 from models.train.encode import Tokens
 from storage.ids import derived_id
 from storage.schemas import Fault, Location, Mark, Problem, Rollout, StepPair, Verdict
-from tasks.continuing import ContinuePrompt, to_continue
+from tasks.continuing import ContinuePrompt, boundary, to_continue
 from tasks.maths.check_steps import first_wrong
 from tasks.maths.pair_quality import lengths_ratio, plain_step, same_result, same_step
 from tasks.maths.steps import spans, split
@@ -51,12 +51,13 @@ class Cut:
 
 def cut(text: str, k: int) -> Cut | None:
     """Step k (1-based) of a reply without its header; white space before the next header is not part of it. None where there is none."""
-    steps = spans(text)
-    if not 1 <= k <= len(steps):
+    begins = boundary(text, k)
+    if begins is None:
         return None
-    found, ends = steps[k - 1], k == len(steps)
-    step = text[found.body : found.end]
-    return Cut(text[: found.body], step if ends else step.rstrip(), ends)
+    steps = spans(text)
+    ends = k == len(steps)
+    step = text[begins : steps[k - 1].end]
+    return Cut(text[:begins], step if ends else step.rstrip(), ends)
 
 
 @stage
@@ -90,7 +91,7 @@ def step_pairs(
     made: list[StepPair] = []
     for rollout, better in _candidates(wrong, fault.step, [r for r in own if r.id in right]):
         pair = _pair(fault, problem, wrong, texts[fault.rollout_id], rollout, better, len(made))
-        flaw = _flaw(pair, config) or _boundary(pair, tokenizer, config)
+        flaw = _flaw(pair, config) or _apart(pair, tokenizer, config)
         reasons[flaw] += 1
         if not flaw and len(made) < config.pairs_per_prefix:
             made.append(pair)
@@ -169,7 +170,7 @@ def _flaw(pair: StepPair, config: StepPairsConfig) -> str:
     return ""
 
 
-def _boundary(pair: StepPair, tokenizer: ModelFolder, config: StepPairsConfig) -> str:
+def _apart(pair: StepPair, tokenizer: ModelFolder, config: StepPairsConfig) -> str:
     """Whether prefix and step are the same token ids together as apart: what the continuations went on from is what is trained."""
     tokens = _tokens(tokenizer.path)
     asked = to_continue(config.prompt, pair.problem, pair.full_rejected, pair.step)
