@@ -4,17 +4,26 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks.lab.bases import base
+import torch
+
+from benchmarks.lab import bases, step_dpo
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.lab")
-    parser.add_argument("experiment", choices=["bases"])
-    parser.add_argument("--work", type=Path, default=Path("mathmill-lab"))
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.lab", description="Experiments on nano models over several seeds.")
+    parser.add_argument("experiment", choices=["bases", "step-dpo"])
+    parser.add_argument(
+        "--work", type=Path, default=Path("mathmill-lab"), help="folder of what is finished; the same command goes on there"
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--plots", type=Path, default=Path("docs/lab"), help="folder of the SVG files")
     options = parser.parse_args()
-    for seed in options.seeds:
-        print(base(options.work, seed), flush=True)
+    torch.set_num_threads(1)
+    if options.experiment == "bases":
+        for seed in options.seeds:
+            print(bases.base(options.work, seed), flush=True)
+    elif options.experiment == "step-dpo":
+        step_dpo.run(options.work, options.seeds, options.plots)
     return 0
 
 

@@ -1,0 +1,197 @@
+"""Does Step-DPO beat DPO at equal pairs, and what does the likelihood term do? (Step-DPO, tables 3 and 4, figure 2, on nano models.)
+
+Each arm trains on the same problems and pairs of a seed, at the learning rate that was best for it on validation problems of one seed.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmarks.lab.bases import base
+from benchmarks.lab.cells import Cells
+from benchmarks.lab.pairs import CONTINUATIONS, SAMPLES, make_pairs
+from benchmarks.lab.play import Lab, model_digest, tasks_of
+from benchmarks.lab.plot import Line, plot
+from benchmarks.lab.statistics import Estimate, difference, estimate
+from benchmarks.lab.training import ARMS, BATCH, BETA, EPOCHS, Arm, train_arm
+from storage.schemas import StepPair
+from tasks.nano_problems import as_problem
+
+PROBLEMS, SKIP = 1_400, 33_600
+"""Training problems asked, and those before them, on which the base was trained."""
+PAIRS, HELD_OUT = 576, 64
+TEST, VALIDATION, DRAWS = 300, 150, 4
+RATES = (3e-5, 1e-4, 3e-4)
+SWEEP_SEED = 0
+METRICS = ("greedy", "avg", "maj")
+REVISION = 1
+"""Raised when the code changes what a finished cell would hold."""
+
+
+class SeedPairs(NamedTuple):
+    """What the arms of one seed train on."""
+
+    train: list[StepPair]
+    reworded: list[StepPair]
+    held_out: list[StepPair]
+    counts: dict[str, int]
+
+
+class Experiment:
+    """The cells of the experiment in a work folder."""
+
+    def __init__(self, work: Path) -> None:
+        self.work = work
+        self.lab = Lab(work)
+        self.cells = Cells(work / "step-dpo")
+
+    def pairs(self, seed: int) -> SeedPairs:
+        """The pairs of a seed: the first `PAIRS` train, the next `HELD_OUT` give the reward curves."""
+        found = self._cell(f"pairs-{seed}", seed, [PROBLEMS, SKIP, SAMPLES, CONTINUATIONS], lambda: self._make_pairs(seed))
+        own, other = ([StepPair(**row) for row in found[name]] for name in ("pairs", "reworded"))
+        if len(own) < PAIRS + HELD_OUT:
+            raise ValueError(f"seed {seed} gives {len(own)} pairs, {PAIRS + HELD_OUT} are needed: raise PROBLEMS")
+        return SeedPairs(own[:PAIRS], other[:PAIRS], own[PAIRS : PAIRS + HELD_OUT], found["counts"])
+
+    def _make_pairs(self, seed: int) -> dict[str, Any]:
+        tasks = tasks_of(seed, "train", PROBLEMS, SKIP)
+        made = make_pairs(self.lab, base(self.work, seed), [as_problem(t) for t in tasks.values()], tasks)
+        rows = {name: [dataclasses.asdict(row) for row in getattr(made, name)] for name in ("pairs", "reworded", "right")}
+        return {**rows, "counts": made.counts}
+
+    def trained(self, seed: int, arm: Arm, lr: float) -> Path:
+        """The model of an arm; its curves are in the cell `curve`."""
+        self.curve(seed, arm, lr)
+        return self._folder(seed, arm, lr)
+
+    def curve(self, seed: int, arm: Arm, lr: float) -> list[dict[str, float]]:
+        """The figures of each step of a training."""
+        return self._cell(f"curve-{seed}-{_slug(arm)}-{lr:g}", seed, self._decides(arm, lr), lambda: self._train(seed, arm, lr))
+
+    def _train(self, seed: int, arm: Arm, lr: float) -> list[dict[str, float]]:
+        pairs = self.pairs(seed)
+        rows = pairs.train if arm.winners == "own" else pairs.reworded
+        print(f"seed {seed}: training {arm.name} at {lr:g}", flush=True)
+        return train_arm(arm, lr, seed, base(self.work, seed), rows, pairs.held_out, self._folder(seed, arm, lr))
+
+    def _folder(self, seed: int, arm: Arm, lr: float) -> Path:
+        folder = self.cells.folder / "models" / f"{seed}-{_slug(arm)}-{lr:g}"
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def scores(self, seed: int, name: str, model: Callable[[], Path], decides: Any, split: str, count: int) -> dict[str, list[float]]:
+        """Scores of a model on problems that nothing was trained on: `validation` chooses the rates, `test` is reported."""
+
+        def make() -> dict[str, list[float]]:
+            problems = [as_problem(t) for t in tasks_of(seed, split, count).values()]
+            return self.lab.scores(model(), problems, DRAWS, f"{split}-{seed}")
+
+        return self._cell(f"{split}-{seed}-{name}", seed, [decides, count, DRAWS], make)
+
+    def arm_scores(self, seed: int, arm: Arm, lr: float, split: str, count: int) -> dict[str, list[float]]:
+        name = f"{_slug(arm)}-{lr:g}"
+        return self.scores(seed, name, lambda: self.trained(seed, arm, lr), self._decides(arm, lr), split, count)
+
+    def base_scores(self, seed: int, split: str = "test", count: int = TEST) -> dict[str, list[float]]:
+        return self.scores(seed, "base", lambda: base(self.work, seed), "base", split, count)
+
+    def sweep(self) -> dict[str, dict[float, float]]:
+        """Arm -> rate -> mean of greedy and sampled accuracy on the validation problems of the sweep's seed."""
+        return {arm.name: {lr: self._validated(arm, lr) for lr in RATES} for arm in ARMS}
+
+    def _validated(self, arm: Arm, lr: float) -> float:
+        scores = self.arm_scores(SWEEP_SEED, arm, lr, "validation", VALIDATION)
+        return sum(sum(scores[name]) / VALIDATION for name in ("greedy", "avg")) / 2
+
+    def _decides(self, arm: Arm, lr: float) -> Any:
+        return [dataclasses.asdict(arm), lr, PROBLEMS, SKIP, PAIRS, HELD_OUT, SAMPLES, CONTINUATIONS, BATCH, EPOCHS, BETA]
+
+    def _cell(self, name: str, seed: int, decides: Any, make: Callable[[], Any]) -> Any:
+        return self.cells.get(name, [REVISION, model_digest(base(self.work, seed)), decides], make)
+
+
+def _slug(arm: Arm) -> str:
+    return "".join(c if c.isalnum() else "-" for c in arm.name.lower())
+
+
+def run(work: Path, seeds: Sequence[int], plots: Path) -> None:
+    """Do what is missing, then print the tables (two seeds or more) and write the plots."""
+    experiment = Experiment(work)
+    sweep = experiment.sweep()
+    best = {name: max(rates, key=lambda lr: rates[lr]) for name, rates in sweep.items()}
+    print_sweep(sweep, best)
+    arms = {arm.name: [experiment.arm_scores(seed, arm, best[arm.name], "test", TEST) for seed in seeds] for arm in ARMS}
+    bases = [experiment.base_scores(seed) for seed in seeds]
+    print("\npairs:", *(f"seed {seed}: {experiment.pairs(seed).counts}" for seed in seeds), sep="\n")
+    if len(seeds) < 2:
+        return
+    print_results({"SFT base": bases, **arms})
+    print_differences({"SFT base": bases, **arms})
+    curves = {arm: [experiment.curve(seed, arm, best[arm.name]) for seed in seeds] for arm in ARMS if arm.method == "dpo"}
+    print_rewards(curves)
+    plot_curves(curves, plots)
+
+
+Scores = dict[str, list[dict[str, list[float]]]]
+"""Arm -> for each seed: metric -> score of each problem."""
+
+
+def print_sweep(sweep: dict[str, dict[float, float]], best: dict[str, float]) -> None:
+    print(f"\n| arm, validation of seed {SWEEP_SEED} | " + " | ".join(f"{lr:g}" for lr in RATES) + " | chosen |")
+    print("|---" * (len(RATES) + 2) + "|")
+    for name, rates in sweep.items():
+        print(f"| {name} | " + " | ".join(f"{100 * value:.1f}" for value in rates.values()) + f" | {best[name]:g} |")
+
+
+def print_results(scores: Scores) -> None:
+    print("\n| arm | " + " | ".join(METRICS) + " |\n|---" + "|---" * len(METRICS) + "|")
+    for name, seeds in scores.items():
+        print(f"| {name} | " + " | ".join(str(estimate([s[m] for s in seeds])) for m in METRICS) + " |")
+
+
+COMPARED = (
+    ("Step-DPO", "DPO"),
+    ("Step-DPO + NLL", "DPO + NLL"),
+    ("Step-DPO + NLL", "Step-DPO"),
+    ("DPO + NLL", "DPO"),
+    ("Step-DPO", "SFT base"),
+    ("DPO", "SFT base"),
+    ("Step-DPO + NLL", "SFT on winning steps"),
+    ("Step-DPO + NLL", "rejection-sampling SFT"),
+    ("DPO + NLL", "rejection-sampling SFT"),
+    ("Step-DPO", "Step-DPO, reworded winners"),
+)
+
+
+def print_differences(scores: Scores) -> None:
+    print("\n| difference, paired by seed and problem | greedy | avg | seeds in which it is above 0 (greedy, avg) |\n|---|---|---|---|")
+    for ours, theirs in COMPARED:
+        found = [difference([s[m] for s in scores[ours]], [s[m] for s in scores[theirs]]) for m in ("greedy", "avg")]
+        above = ", ".join(f"{sum(value > 0 for value in f.seeds)} of {len(f.seeds)}" for f in found)
+        print(f"| {ours} - {theirs} | {found[0]} | {found[1]} | {above} |")
+
+
+Curves = dict[Arm, list[list[dict[str, float]]]]
+
+
+def held_out(curves: list[list[dict[str, float]]], figure: str) -> tuple[list[float], list[Estimate | float]]:
+    """(steps, mean over seeds) of a figure on the held-out pairs."""
+    rows = [{entry["step"]: entry[figure] for entry in curve if figure in entry} for curve in curves]
+    steps = sorted(set.intersection(*(set(row) for row in rows)) - {0.0})
+    return steps, [sum(row[step] for row in rows) / len(rows) for step in steps]
+
+
+def print_rewards(curves: Curves) -> None:
+    print("\n| arm | held-out pairs: reward accuracy, first and last | margin, first and last |\n|---|---|---|")
+    for arm, seeds in curves.items():
+        accuracy, margin = (held_out(seeds, f"held_out_{figure}")[1] for figure in ("accuracy", "margin"))
+        print(f"| {arm.name} | {accuracy[0]:.2f}, {accuracy[-1]:.2f} | {margin[0]:.2f}, {margin[-1]:.2f} |")
+
+
+def plot_curves(curves: Curves, plots: Path) -> None:
+    """Reward accuracy and margin on held-out pairs over the steps (figure 2)."""
+    for figure, label in (("accuracy", "share of pairs"), ("margin", "reward margin")):
+        lines = [Line(arm.name, *held_out(seeds, f"held_out_{figure}")) for arm, seeds in curves.items()]
+        title = f"Reward {figure} on held-out pairs, mean of seeds"
+        plot(plots / f"2026-11-20-step-dpo-{figure}.svg", title, "optimizer steps", label, lines)
