@@ -12,7 +12,7 @@ from storage.errors import HeadMoved
 from storage.schemas import Mark
 from storage.shards import Shard
 from storage.versions import Version
-from tasks.certificate import certify
+from tasks.certificate import CHECKED, certify
 from tasks.contamination import ContaminationConfig
 
 Kind = Literal["replace", "patch"]
@@ -87,7 +87,7 @@ def _certificate(session: Session, call: Call, shards: dict[str, Shard], kind: K
     store = session.store
     keys = {part: shard.key for part, shard in shards.items()}
     digest, rows = store.preview(session.dataset(call), keys, kind, scope)
-    return certify(rows, digest, store.table(call.protected.version), _rule(session, call))
+    return certify(rows, digest, store.table(call.protected.version), _rule(session, call), CHECKED[call.stage.output.__name__])
 
 
 def _rule(session: Session, call: Call) -> ContaminationConfig:

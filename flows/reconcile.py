@@ -9,7 +9,7 @@ from prefect import flow, get_run_logger
 from prefect.deployments import run_deployment
 
 from flows.places import catalog_url, store_root
-from storage.schemas import ROW_TYPES
+from storage.schemas import Example
 from storage.store import Store
 from storage.versions import Version
 
@@ -17,13 +17,13 @@ TRAINING = "train"
 
 
 def untrained(store: Store) -> list[Version]:
-    """The latest version of each training set, where the recipe `train` has not trained on these rows."""
+    """The latest version of each set of examples, where the recipe `train` has not trained on these rows. Preference pairs are not for it."""
     done = set()
     for head in store.heads():
         if head.meta.get("recipe") == TRAINING:
             for version in store.versions(head.dataset):
                 done |= {store.resolve(f"{name}@{n}").digest for name, n in version.inputs.values()}
-    return [head for head in store.heads() if getattr(ROW_TYPES[head.row_type], "trains", False) and head.digest not in done]
+    return [head for head in store.heads() if head.row_type == Example.__name__ and head.digest not in done]
 
 
 @flow

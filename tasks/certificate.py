@@ -17,6 +17,8 @@ from tasks.maths.contamination_index import RULES, Index
 from tasks.maths.planting import near_misses, plant
 
 EXAMPLE_COLUMNS = ("problem", "completion")
+CHECKED: dict[str, tuple[str, ...]] = {"Example": EXAMPLE_COLUMNS, "StepPair": ("problem", "chosen", "rejected", "full_chosen")}
+"""Row class to train on -> columns with texts that a model learns from."""
 _PER_KIND, _NEAR_MISSES = 50, 200
 
 
