@@ -82,4 +82,4 @@ def check_politeness(log: list[Asked], min_gap_s: float = 0.0) -> None:
         if asked.path == "/wiki/api.php":
             assert (asked.query["maxlag"], asked.query["formatversion"]) == ("5", "2")
     for one, two in itertools.pairwise(log):
-        assert two.at - (one.ended or one.at) >= min_gap_s
+        assert two.at - one.at >= min_gap_s - 0.001  # the client's clock is another one

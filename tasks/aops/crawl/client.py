@@ -4,9 +4,11 @@ No cookies are kept, no proxy is used, nothing is executed, and a challenge is n
 MediaWiki's API etiquette.
 """
 
+import functools
 import hashlib
 import http.cookiejar
 import random
+import ssl
 import time
 from dataclasses import dataclass
 from types import TracebackType
@@ -86,6 +88,7 @@ class Client:
             cookies=http.cookiejar.CookieJar(http.cookiejar.DefaultCookiePolicy(allowed_domains=[])),
             follow_redirects=False,
             trust_env=False,
+            verify=_certificates(),
             timeout=config.timeout_s,
             limits=httpx.Limits(max_connections=1, max_keepalive_connections=1),
         )
@@ -219,6 +222,12 @@ class Client:
     def _log(self, request: int, fetched: Fetched, outcome: str, not_before: float | None) -> None:
         digest = hashlib.sha256(fetched.body).hexdigest() if fetched.body else None
         self._frontier.answered(request, self._clock.now(), outcome, fetched.status or None, len(fetched.body), digest, not_before)
+
+
+@functools.cache
+def _certificates() -> ssl.SSLContext:
+    """Read once: it takes a while, and settings of the environment have no say in it."""
+    return httpx.create_ssl_context(trust_env=False)
 
 
 def _joined(url: str, target: str) -> str:
