@@ -17,7 +17,7 @@ TRAINING = "train"
 
 
 def untrained(store: Store) -> list[Version]:
-    """The latest version of each set of examples, where the recipe `train` has not trained on these rows. Preference pairs are not for it."""
+    """The latest version of each set of examples where the recipe `train` has not trained on these rows; preference pairs are not its."""
     done = set()
     for head in store.heads():
         if head.meta.get("recipe") == TRAINING:
