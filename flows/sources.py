@@ -1,4 +1,7 @@
-"""Outside files as records: JSONL, Parquet and Arrow files, or a folder of them. What cannot be read is a record too: an exception."""
+"""Outside files as records: JSONL, Parquet and Arrow files, pages of the AoPS wiki in any form, or a folder of them.
+
+What cannot be read is a record too: an exception.
+"""
 
 import hashlib
 import json
@@ -12,9 +15,14 @@ import pyarrow.ipc as ipc
 import pyarrow.parquet as pq
 
 from flows.graph import UsageError
+from tasks.aops.archive import FILE as ARCHIVE
+from tasks.aops.archive import Archive
+from tasks.aops.sources import SUFFIXES as PAGE_SUFFIXES
+from tasks.aops.sources import is_page_file, read_pages
 from tasks.stage import Source
 
 _SUFFIXES = (".jsonl", ".json", ".parquet", ".arrow")
+_CHOICES = ", ".join((*_SUFFIXES, *PAGE_SUFFIXES, ARCHIVE))
 
 
 def open_source(path: Path) -> Source:
@@ -27,15 +35,16 @@ def open_source(path: Path) -> Source:
 def data_files(path: Path) -> list[Path]:
     """The files that are read. Raises UsageError when there are none, or none of a kind that can be read."""
     if path.is_file():
-        if path.suffix not in _SUFFIXES:
-            raise UsageError(f"cannot read {path}: give a file ending in {', '.join(_SUFFIXES)}, or a folder of such files")
+        if path.suffix not in _SUFFIXES and not is_page_file(path):
+            raise UsageError(f"cannot read {path}: give a file ending in {_CHOICES}, or a folder of such files")
         return [path]
     if not path.is_dir():
-        raise UsageError(f"no input file {path}: give a file ending in {', '.join(_SUFFIXES)}, or a folder of such files")
+        raise UsageError(f"no input file {path}: give a file ending in {_CHOICES}, or a folder of such files")
     skipped = {"dataset_info.json", "state.json", "dataset_dict.json", "version.json"}
-    files = sorted(f for f in path.rglob("*") if f.suffix in _SUFFIXES and f.name not in skipped)
+    below = sorted(f for f in path.rglob("*") if f.is_file() and f.name not in skipped)
+    files = [f for f in below if f.suffix in _SUFFIXES] or [f for f in below if is_page_file(f)]
     if not files:
-        raise UsageError(f"no data file in {path}: looked for {', '.join(_SUFFIXES)}")
+        raise UsageError(f"no data file in {path}: looked for {_CHOICES}")
     return files
 
 
@@ -47,16 +56,28 @@ def _digest(root: Path, files: list[Path]) -> str:
     """sha256 over names (that of a folder of several files too: sources are called after it) and bytes; where they lie changes nothing."""
     whole = hashlib.sha256(f"{root.name}\0".encode() if len(files) > 1 else b"")
     for file in files:
-        with file.open("rb") as stream:
-            whole.update(f"{_label(root, file)}\0{hashlib.file_digest(stream, 'sha256').hexdigest()}\n".encode())
+        whole.update(f"{_label(root, file)}\0{_file_digest(file)}\n".encode())
     return whole.hexdigest()[:40]
+
+
+def _file_digest(file: Path) -> str:
+    if file.name == ARCHIVE:  # a database: equal contents may be other bytes
+        with Archive.open(file.parent) as archive:
+            return archive.digest()
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _records(root: Path, files: list[Path]) -> Iterator[tuple[str, Any]]:
     for file in files:
-        rows = _json_lines(file) if file.suffix in (".jsonl", ".json") else enumerate(_arrow_rows(file), 1)
-        for number, row in rows:
+        for number, row in _rows(root, file):
             yield f"{_label(root, file)}:{number}", row
+
+
+def _rows(root: Path, file: Path) -> Iterator[tuple[int, Any]]:
+    if file.suffix in (".jsonl", ".json"):
+        return _json_lines(file)
+    return enumerate(_arrow_rows(file) if file.suffix in _SUFFIXES else read_pages(file, _label(root, file)), 1)
 
 
 def _json_lines(file: Path) -> Iterator[tuple[int, Any]]:

@@ -1,4 +1,4 @@
-r"""Boxed answers: every spelling of `\boxed{\textbf{(C)}\ 12}` read as letter and value, by a brace counter and not by one regular expression.
+r"""Boxed answers: every spelling of `\boxed{\textbf{(C)}\ 12}` read as letter and value, with a counter of braces.
 
 `\boxed{A=3}` and `\boxed{\angle ABC}` are no letters; a bare letter with something behind it is one only if that is the choice's value.
 """
@@ -16,7 +16,8 @@ _FONT = re.compile(
 _SPACE = re.compile(r"\\(?:qquad|quad|enspace|thinspace|,|;|:|!| )|~|\\hspace\*?\{[^{}]*\}|\s+")
 _LETTER = re.compile(r"(\()?([A-E])(?(1)\))(?:(?=[^a-zA-Z0-9_^='\\])|(?<=\))|$|(?=\s))\s*[:.)]?\s*(.*)", re.DOTALL)
 _SAME = (
-    ("\\dfrac", "\\frac"), ("\\tfrac", "\\frac"), ("\\left", ""), ("\\right", ""), ("\\textdollar", ""), ("\\$", ""), ("$", ""), ("\\%", ""), ("%", ""),
+    ("\\dfrac", "\\frac"), ("\\tfrac", "\\frac"), ("\\left", ""), ("\\right", ""), ("\\textdollar", ""),
+    ("\\$", ""), ("$", ""), ("\\%", ""), ("%", ""),
     ("^\\circ", ""), ("^{\\circ}", ""),
 )  # fmt: skip
 _FRACTION = re.compile(r"\\frac\s*(?:\{([^{}]*)\}|(\d))\s*(?:\{([^{}]*)\}|(\d))")

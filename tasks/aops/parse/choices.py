@@ -1,7 +1,7 @@
 r"""The five choices of a problem, wherever they stand and however their letters are set: the last run of markers that is exactly A to E.
 
-Seen: `\textbf{(A)}\ 10`, `\textbf{(A) }10`, `\mathrm{(A)\ }`, `(\mathrm {A})`, `{(A)}`, `(A)` in plain text; in one tag, each in its own, in
-lists; in the middle of the statement. A choice without text is a figure.
+Seen: `\textbf{(A)}\ 10`, `\textbf{(A) }10`, `\mathrm{(A)\ }`, `(\mathrm {A})`, `{(A)}`, `(A)` in plain text; in one tag, each in its own,
+in lists; in the middle of the statement. A choice without text is a figure.
 """
 
 import re
@@ -18,7 +18,9 @@ _IN_MATHS = re.compile(
     rf"|(?P<open2>{_COMMAND}\{{\s*)(?P<letter2>[A-E])\s*[).:]{_GAP}\}}"
 )
 _IN_TEXT = re.compile(r"(?:^[*#: \t]*|(?<=\s))\(([A-E])\)|^[*#: \t]*([A-E])[.)](?=\s)", re.MULTILINE)
-_SEPARATORS = re.compile(r"(?:\\q?quad(?![a-zA-Z])|\\enspace|\\hspace\*?\{[^{}]*\}|\\hfill|\\(?:newline|linebreak)(?![a-zA-Z])|\\[ ,;:!\\]|[~&,;]|\s)+$")
+_SEPARATORS = re.compile(
+    r"(?:\\q?quad(?![a-zA-Z])|\\enspace|\\hspace\*?\{[^{}]*\}|\\hfill|\\(?:newline|linebreak)(?![a-zA-Z])|\\[ ,;:!\\]|[~&,;]|\s)+$"
+)
 _SPACES = re.compile(r"^(?:\\q?quad(?![a-zA-Z])|\\hspace\*?\{[^{}]*\}|\\[ ,;:!]|[~&]|\s)+")
 _TEXT_ONLY = re.compile(r"\\(?:text|textrm|mbox|hbox)\s*\{([^{}$\\]*)\}")
 _ENVIRONMENT = re.compile(r"\\(?:begin|end)\{(?:tabular|array|align|gather|alignat)\*?\}(?:\{[^{}]*\})?")
@@ -60,7 +62,9 @@ def find_choices(masked: Masked, start: int, end: int) -> tuple[Found | None, li
         doubts.append(Doubt("choices_partial", masked.offset(markers[0].place), "markers " + "".join(m.letter for m in markers)))
     stop = _end_of_last(masked, run[4], end)
     values = tuple(_value(masked, here, run[i + 1] if i < 4 else None, stop) for i, here in enumerate(run))
-    doubts += [Doubt("choices_unbalanced", masked.offset(run[i].place), v[:60]) for i, v in enumerate(values) if v.count("{") != v.count("}")]
+    doubts += [
+        Doubt("choices_unbalanced", masked.offset(run[i].place), v[:60]) for i, v in enumerate(values) if v.count("{") != v.count("}")
+    ]
     if len(set(values)) < 5 and all(values):
         doubts.append(Doubt("choices_equal", masked.offset(run[0].place), str(values)[:80]))
     return Found(values, _line_start(masked, run[0], start), stop), doubts

@@ -3,11 +3,13 @@
 import re
 from dataclasses import dataclass
 
-_ANNOUNCED = re.compile(
-    r"^(?:note: )?(?:for )?(?:questions?|problems?) (?P<numbers>\d+(?:(?:, ?and |, ?| ?and | ?& ?| ?- ?| ?– ?| through | to )\d+)+)\b[^\n]*?"
+_AND = r"(?:, ?and |, ?| ?and | ?& ?| ?- ?| ?– ?| through | to )"
+ANNOUNCED = re.compile(
+    rf"^ *(?:note: )?(?:for )?(?:questions?|problems?) (?P<numbers>\d+(?:{_AND}\d+)+)\b[^\n]*?"
     r"\b(?:uses?|refers?|based|concerns?|deals?|relates?|using|following|data|information)\b[^\n]*",
     re.IGNORECASE | re.MULTILINE,
 )
+"""The line that says so."""
 _RANGE = re.compile(r"(\d+)(?: ?- ?| ?– ?| through | to )(\d+)")
 
 
@@ -25,14 +27,14 @@ class Shared:
 
 def shared_data(statement: str) -> Shared | None:
     """What a statement says about data that other problems use too, if it does."""
-    found = _ANNOUNCED.search(statement)
+    found = ANNOUNCED.search(statement)
     if found is None:
         return None
     paragraphs = [p for p in re.split(r"\n\n+", statement[found.end() :].strip()) if p]
-    return Shared(tuple(_numbers(found["numbers"])), "\n\n".join(paragraphs[:-1]), len(paragraphs) != 2)
+    return Shared(tuple(numbers(found["numbers"])), "\n\n".join(paragraphs[:-1]), len(paragraphs) != 2)
 
 
-def _numbers(text: str) -> list[int]:
+def numbers(text: str) -> list[int]:
     """`8, 9 and 10` and `8-10` are 8, 9, 10."""
     if span := _RANGE.fullmatch(text):
         return list(range(int(span[1]), int(span[2]) + 1))

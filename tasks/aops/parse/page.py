@@ -36,21 +36,26 @@ _FIGURE_CUE = re.compile(
     r"\b(?:figures?|diagrams?|pictured?|pictures|shown|drawing|graph|illustrat\w+|sketch|below|above|accompanying)\b", re.IGNORECASE
 )
 _FIGURE_NEEDED = re.compile(
-    r"\b(?:(?:as|is|are) (?:shown|pictured)|in the (?:figure|diagram|picture)|(?:figure|diagram|picture|graph)s? (?:below|above|shown)|shown below)\b",
+    r"\b(?:(?:as|is|are) (?:shown|pictured)|in the (?:figure|diagram|picture)|(?:figure|diagram|picture|graph)s? (?:below|above|shown)"
+    r"|shown below)\b",
     re.IGNORECASE,
 )
 _ASTERISK = re.compile(r"\(\s*\*\s*\)")
 _EDITED = re.compile(
-    r"\b(?:note\s*:?\s+(?:that\s+)?the original|original (?:problem|author|statement)|fixed in the wiki|made a mistake|the problem (?:did not|should))\b",
+    r"\b(?:note\s*:?\s+(?:that\s+)?the original|original (?:problem|author|statement)|fixed in the wiki|made a mistake"
+    r"|the problem (?:did not|should))\b",
     re.IGNORECASE,
 )
 _NAME_LEAD = re.compile(r"\A\s*\(\s*''([^'\n]{2,60})''\s*\)\s*")
 _LINKED = re.compile(r"\[\[([^\[\]|]+)\|?([^\[\]]*)\]\]")
 _NUMBERED = re.compile(r"(\d{4} .+?) #(\d+)")
 _SENTENCE = re.compile(
-    r"\banswer (?:choice )?(?:is|must be|would be|=)\W{0,4}(?:therefore |thus |then |clearly |simply )?(?:choice )?(?P<said>[^.\n]{1,60})", re.IGNORECASE
+    r"\banswer (?:choice )?(?:is|must be|would be|=)\W{0,4}(?:therefore |thus |then |clearly |simply )?(?:choice )?(?P<said>[^.\n]{1,60})",
+    re.IGNORECASE,
 )
-_ANSWER_LETTER = re.compile(r"\(\s*\{?\s*(?:\\(?:textbf|mathrm|text|bf)\s*\{?\s*)?\(?([A-E])\)?\s*\}*\s*\)|\\(?:textbf|mathrm)\s*\{\(?([A-E])\)?")
+_ANSWER_LETTER = re.compile(
+    r"\(\s*\{?\s*(?:\\(?:textbf|mathrm|text|bf)\s*\{?\s*)?\(?([A-E])\)?\s*\}*\s*\)|\\(?:textbf|mathrm)\s*\{\(?([A-E])\)?"
+)
 _ANSWER_INTEGER = re.compile(r"\D{0,12}?\$?0*(\d{1,3})\$?(?![\d.^/])")
 
 
@@ -266,10 +271,14 @@ class _Parser:
 
 
 _REFERS = re.compile(
-    r"\b(?:as (?:above|before|in (?:the )?(?:previous|first|solution))|continu(?:ing|e) from|solution \d|(?:previous|above|first|other) solutions?|same as above)\b",
+    r"\b(?:as (?:above|before|in (?:the )?(?:previous|first|solution))|continu(?:ing|e) from|solution \d"
+    r"|(?:previous|above|first|other) solutions?|same as above)\b",
     re.IGNORECASE,
 )
-_STUB = re.compile(r"(?:coming soon\.?|\[?wip\]?|tba\.?|tbd\.?|to be (?:added|continued)\.?|in progress\.?|this (?:problem )?needs a solution.*)?", re.I | re.S)
+_STUB = re.compile(
+    r"(?:coming soon\.?|\[?wip\]?|tba\.?|tbd\.?|to be (?:added|continued)\.?|in progress\.?|this (?:problem )?needs a solution.*)?",
+    re.I | re.S,
+)
 
 
 def is_stub(text: str) -> bool:

@@ -13,7 +13,9 @@ THANKS = "thanks"
 
 _SEE = re.compile(r"see(?: also)?:?|references?|external links?|links?", re.IGNORECASE)
 _VIDEO = re.compile(r"video|outline|youtube|podcast", re.IGNORECASE)
-_SOLUTION = re.compile(r"solu?tion|^sol\b|^(?:another|alternat\w*|second|third|other|quick|easy|official)? ?(?:proof|method|approach|answer)\b", re.IGNORECASE)
+_SOLUTION = re.compile(
+    r"solu?tion|^sol\b|^(?:another|alternat\w*|second|third|other|quick|easy|official)? ?(?:proof|method|approach|answer)\b", re.IGNORECASE
+)
 _PLURAL = re.compile(r"(?:all |possible |full )?solutions\b(?! ?\d)", re.IGNORECASE)
 _NUMBER = re.compile(r"solu?tion ?#?(\d+)", re.IGNORECASE)
 _ASIDE = re.compile(
@@ -85,7 +87,9 @@ def _group(masked: Masked, section: Section, children: list[Section], doubts: li
         doubts.append(Doubt("shared_setup", masked.offset(section.body), section.title))
     for here in starts:
         at = children.index(here)
-        following = next((i for i in range(at + 1, len(children)) if children[i] in starts or children[i].level < here.level), len(children))
+        following = next(
+            (i for i in range(at + 1, len(children)) if children[i] in starts or children[i].level < here.level), len(children)
+        )
         if not _VIDEO.search(here.title):
             parts.append(_part(masked, here, children[at + 1 : following], setup))
     return parts

@@ -14,7 +14,9 @@ from tasks.aops.parse.tokens import HEADING, HOLE, Masked
 _TEMPLATE = re.compile(r"\{\{([^{}]*)\}\}")
 _FILE = re.compile(r"\[\[ *(?:File|Image) *:[^\[\]]*(?:\[\[[^\[\]]*\]\][^\[\]]*)*\]\]", re.IGNORECASE)
 _CATEGORY = re.compile(r"\[\[ *Category *: *([^\[\]|]*?) *(?:\|[^\[\]]*)?\]\]", re.IGNORECASE)
-_USER = re.compile(r"[-–—~ ]*\[\[ *:?(?:User|User talk|Special:Contributions/)[^\[\]]*\]\](?: *\((?:\[\[[^\[\]]*\]\]|talk)\))?", re.IGNORECASE)
+_USER = re.compile(
+    r"[-–—~ ]*\[\[ *:?(?:User|User talk|Special:Contributions/)[^\[\]]*\]\](?: *\((?:\[\[[^\[\]]*\]\]|talk)\))?", re.IGNORECASE
+)
 _LINK = re.compile(r"\[\[:?([^\[\]|]*)\|?([^\[\]]*)\]\]")
 _OUTWARD = re.compile(r"\[(?:https?:)?//[^\s\]]+ ?([^\]]*)\]")
 _SUB = re.compile(r"<(su[bp])>([^<>]{1,20})</\1>", re.IGNORECASE)
@@ -26,12 +28,16 @@ _STAMP = re.compile(r"\(\[*talk[^)\n]*\)|,? ?\d\d:\d\d, \d{1,2} \w+ \d{4} \([A-Z
 _EMAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
 _TILDE = re.compile(rf"(?:^|(?<=[\s.!?)\]])|(?<={HOLE}))[ \t]*~+[ \t]*(?![\d ~])[^\n\ue100-\uf8ff]{{0,80}}$", re.MULTILINE)
 _LONE_TILDES = re.compile(r"~{2,}")
+_NAME = r"[A-Za-z_][\w.]{2,29}"
 _DASH = re.compile(
-    rf"(?:^|(?<=[.!?)])|(?<={HOLE}))[ \t]*[-–—]{{1,2}}[ \t]*(?:(?:solution|sol|edited|written) by )?[A-Za-z_][\w.]{{2,29}}(?:[ ,&]+(?:and )?[A-Za-z_][\w.]{{2,29}}){{0,2}}[ \t]*$",
+    rf"(?:^|(?<=[.!?)])|(?<={HOLE}))[ \t]*[-–—]{{1,2}}[ \t]*(?:(?:solution|sol|edited|written) by )?"
+    rf"{_NAME}(?:[ ,&]+(?:and )?{_NAME}){{0,2}}[ \t]*$",
     re.MULTILINE | re.IGNORECASE,
 )
 _CREDIT = re.compile(
-    r"^[ \t]*\(?(?:(?:(?:minor )?edit(?:ed|s)?|written|typed|posted|contributed|LaTeX(?:ed)?|formatt(?:ed|ing)|(?:this |alternate )?(?:solution|proof|sol)(?: (?:was )?(?:written|added|contributed))?) by|credits?:?|thanks to) +[^\n\ue100-\uf8ff]{1,60}$",
+    r"^[ \t]*\(?(?:(?:(?:minor )?edit(?:ed|s)?|written|typed|posted|contributed|LaTeX(?:ed)?|formatt(?:ed|ing)"
+    r"|(?:this |alternate )?(?:solution|proof|sol)(?: (?:was )?(?:written|added|contributed))?) by|credits?:?|thanks to) +"
+    r"[^\n\ue100-\uf8ff]{1,60}$",
     re.MULTILINE | re.IGNORECASE,
 )
 _LIST = re.compile(r"^([*#:;]+)[ \t]*", re.MULTILINE)
