@@ -2,10 +2,12 @@
 
 import re
 
-from tasks.maths.equations import Chain, Number, Side, chains
+from tasks.maths.equations import Chain, Side, chains
+from tasks.maths.rational import Number
 
 _NUMBER = re.compile(r"\d[\d,]*\.?\d*")
 _WORD = re.compile(r"[A-Za-z]{2,}")
+_MARK = re.compile(r"[\d.,]+|[^\s\"“”]")
 _MAX_WORDS = 10
 """A problem with more words than these is no bare computation."""
 _MAX_FORMS = 100
@@ -44,7 +46,4 @@ class Computation:
 
 def _text(side: Side) -> str:
     """The tokens of a side between spaces, so that `4 * 5` is found in `3 + 4 * 5` and not in `14 * 5`."""
-    return f" {' '.join(token.strip() for token in side.tokens if token not in _QUOTES)} "
-
-
-_QUOTES = frozenset('"“”')
+    return f" {' '.join(_MARK.findall(' '.join(side.tokens)))} "

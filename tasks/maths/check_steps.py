@@ -11,9 +11,10 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from tasks.maths.carried import Computation
-from tasks.maths.equations import Chain, Number, Side, chains
+from tasks.maths.equations import Chain, Side, chains
 from tasks.maths.exact import plain
 from tasks.maths.extract import find_answer
+from tasks.maths.rational import Number
 
 _CONVERSIONS = frozenset(map(Fraction, [2, 3, 4, 7, 8, 10, 12, 16, 24, 30, 36, 52, 60, 100, 144, 365, 1000, 1440, 1760, 3600, 5280]))
 """Factors between units: sides with different units that differ by one of these are not judged."""
@@ -145,12 +146,12 @@ class _Book:
         return None
 
     def _false(self, sides: Sequence[Side], about: Sequence[bool]) -> Doubt | None:
-        """The first two sides that differ. A chain that comes back to the value it began with has a slip of the pen in it, no more."""
-        known = [(side, any(about[i - 1 : i])) for i, side in enumerate(sides) if side.value is not None]
-        pairs = [(a, b) for (a, _), (b, nearly) in pairwise(known) if not self._equal(a, b, nearly)]
-        if not pairs or (len(pairs) > 1 and known[0][0].value == known[-1][0].value and not known[0][0].named):
+        """The first neighbours that differ. A chain that comes back to the value it began with has a slip of the pen in it, no more."""
+        pairs = [(a, b, nearly) for (a, b), nearly in zip(pairwise(sides), about, strict=True) if a.value is not None and b.value is not None]
+        wrong = [(a, b) for a, b, nearly in pairs if a.value != b.value and not self._equal(a, b, nearly)]
+        if not wrong or (len(wrong) > 1 and sides[0].value == sides[-1].value and not sides[0].named):
             return None
-        a, b = next((p for p in pairs if _certain(*p)), pairs[0])
+        a, b = next((p for p in wrong if _certain(*p)), wrong[0])
         return Doubt(f"{_show(a)} is not {_show(b)}", _certain(a, b))
 
     def _equal(self, a: Side, b: Side, nearly: bool) -> bool:
@@ -176,17 +177,20 @@ def _known(sides: Sequence[Side]) -> list[Side]:
 def _rounds(a: Side, b: Side, nearly: bool) -> bool:
     """Whether b is a written down to the digits that it shows (rounded or cut off), or said to be near it."""
     assert a.value is not None and b.value is not None
-    apart = abs(a.value - b.value)
+    apart: Number = abs(a.value - b.value)
+    if b.digits > 9:  # a binary fraction printed in full
+        return bool(apart * 10**9 <= abs(a.value))
     if nearly and (apart < 1 or 50 * apart <= abs(a.value)):
         return True
     return b.digits > 0 and apart * 10**b.digits < 1
 
 
 def _certain(a: Side, b: Side) -> bool:
-    """Not so where a name stands for one of them, or where the fraction of a whole thing was left out."""
+    """Not so where a name stands for one of them, where a fraction was left out of a number of things, or a difference has no sign."""
     assert a.value is not None and b.value is not None
     whole = (a.literal or b.literal) and (a.value.denominator == 1) != (b.value.denominator == 1) and abs(a.value - b.value) < 1
-    return not (a.named or b.named or whole)
+    turned = b.literal and a.value == -b.value and b.value > 0  # `5 - 8 = 3 fewer`
+    return not (a.named or b.named or whole or turned)
 
 
 def _adds_percent(side: Side) -> bool:
