@@ -1,7 +1,7 @@
 """Decide the first wrong step of a reply from what independent locators say; the rest waits for a person (Step-DPO, section 3.2: by a
 human or GPT-4).
 
-A person's answer decides alone. It looks at no text: locators do.
+A person's answer decides alone, as long as the reply is the one that the person saw. It looks at no text: locators do.
 """
 
 from collections import Counter
@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from storage.ids import derived_id
+from storage.ids import derived_id, digest
 from storage.schemas import Fault, Location, LocatorName, Rollout
 from tasks.stage import Rejected, StageConfig, stage
 
@@ -42,9 +42,10 @@ def decide_fault(
 ) -> Fault | Rejected:
     """The fault, or why there is none. Every location names its locator, so their order does not matter; `reviews` are people's."""
     own = [found for given in (symbolic, judged, sampled, reviews) for found in given or () if found.rollout_id == rollout.id]
-    person = [found for found in own if found.locator == "person"]
-    if person:
-        return _by_person(rollout, person[-1], _votes(own, config.locators))
+    seen = review_id(rollout)
+    person = next((found for found in own if found.id == seen), None)
+    if person is not None:
+        return _by_person(rollout, person, _votes(own, config.locators))
     heard = {"judge_only": ("judge",), "symbolic_only": ("symbolic",)}.get(config.policy, config.locators)
     votes = _votes(own, heard)
     named = Counter(found.first_wrong_step for found in own if found.locator in heard and not found.abstained)
@@ -53,6 +54,11 @@ def decide_fault(
     if len(agreed) != 1:
         return Rejected(DISAGREE if len(named) > 1 else TOO_FEW, "; ".join(votes))
     return _fault(rollout, agreed[0], config.policy, votes)
+
+
+def review_id(rollout: Rollout) -> str:
+    """Id of a person's answer about this very text: another reply under the same id, of a changed prompt, has to be looked at anew."""
+    return derived_id("review", rollout.id, digest(rollout.text, 16))
 
 
 def _by_person(rollout: Rollout, answer: Location, votes: list[str]) -> Fault | Rejected:

@@ -1,10 +1,12 @@
 """The decision over locators: policies, abstentions, people, and what waits for them."""
 
+from dataclasses import replace
+
 import pytest
 
 from storage.ids import derived_id
 from storage.schemas import Fault, Location, Rollout
-from tasks.decide_fault import DecideFaultConfig, decide_fault
+from tasks.decide_fault import DecideFaultConfig, decide_fault, review_id
 from tasks.stage import Rejected
 
 ROLLOUT = Rollout("r1", "p1", 0, "Step 1: a\nStep 2: b", "stop", 8, None)
@@ -15,7 +17,8 @@ def said(locator: str, step: int | str | None) -> list[Location]:
     if step is None:
         return []
     number = step if isinstance(step, int) else None
-    return [Location(f"{locator}-1", "p1", "r1", locator, number, step == "abstains", 5, "")]
+    own_id = review_id(ROLLOUT) if locator == "person" else f"{locator}-1"
+    return [Location(own_id, "p1", "r1", locator, number, step == "abstains", 5, "")]
 
 
 def decided(symbolic, judge, rollouts, person=None, **settings):
@@ -78,3 +81,9 @@ def test_a_person_may_find_nothing_or_not_know(answer, reason):
 
 def test_unanimity_is_over_the_locators_that_are_asked():
     assert decided(2, None, 2, policy="unanimous", locators=["symbolic", "rollouts"]).step == 2
+
+
+def test_a_person_s_answer_about_another_text_under_the_same_id_does_not_count():
+    """Ids do not depend on prompts: after an edit the same rollout number holds another reply."""
+    other = replace(ROLLOUT, text="Step 1: a\nStep 2: c")
+    assert isinstance(decide_fault(other, said("symbolic", 1), said("person", 2), None, None, DecideFaultConfig()), Rejected)
