@@ -28,7 +28,7 @@ from tasks.nano.world import World
 
 MALFORMED_RATE = 0.04
 """Share of taught replies without a clear verdict."""
-_DRAWS = 6
+_DRAWS = 4
 """Judgements a draft when a ROC is measured: a draft's score is the share of `perfect` among them."""
 _FINAL = "Final Judgement: "
 _HEADS = (
