@@ -39,10 +39,11 @@ class Doubt(NamedTuple):
     """False: a mistake only where the result is wrong."""
 
 
-def first_wrong(problem: str, steps: Sequence[str], answer: str | None = None) -> Finding:
-    """The first step with a mistake; whether the result is right is known from a bare computation itself, else from `answer`.
+def first_wrong(problem: str, steps: Sequence[str], answer: str | None = None, right: bool | None = None) -> Finding:
+    """The first step with a mistake. `steps` come without their headers (`steps.body`); no text makes it raise.
 
-    `steps` come without their headers (`steps.body`); `answer` is the reference answer. No text makes it raise.
+    Whether the result is right is taken from `right` where it has been verified, else from the computation itself where the problem is
+    a bare one, else from `answer`, the reference answer.
     """
     book = _Book(problem)
     doubted: tuple[int, str] | None = None
@@ -54,7 +55,7 @@ def first_wrong(problem: str, steps: Sequence[str], answer: str | None = None) -
             break
         if doubt and not doubted:
             doubted = (number, doubt.why)
-    right = _is_right(book, steps, answer)
+    right = _is_right(book, steps, answer) if right is None else right
     if found := doubted if doubted and right is False else proven:
         return Finding(found[0], False, found[1])
     if right and book.held:
@@ -92,8 +93,8 @@ class _Book:
     def read(self, step: str, final: bool) -> Doubt | None:
         """Take in a step; the strongest evidence against it."""
         found = chains(step, self.names)
-        if self._define(found):
-            found = chains(step, self.names)
+        if self._define(found) and self.asked:
+            found = [self._again(chain) for chain in found]
         before, self.last = self.last, None
         doubts = [doubt for chain in found if (doubt := self._chain(chain, before, final))]
         return max(doubts, key=lambda d: d.certain) if doubts else None
@@ -108,6 +109,12 @@ class _Book:
         self.names |= new
         return bool(new)
 
+    def _again(self, chain: Chain) -> Chain:
+        """A formula alone, read once more now that its names have values."""
+        if len(chain.sides) > 1 or chain.sides[0].value is not None:
+            return chain
+        return next(iter(chains(" ".join(chain.sides[0].tokens), self.names)), chain)
+
     def _chain(self, chain: Chain, before: Side | None, final: bool) -> Doubt | None:
         sides, head = chain.sides, chain.sides[0]
         doubt = self._carried(chain, before, final)
@@ -116,7 +123,7 @@ class _Book:
         known = _known(sides[start:])
         if wrong is None and len(known) > 1:
             self.held += 1
-            if self.asked and not doubt:
+            if self.asked and not doubt and not self.names:
                 self.asked.work_out(chain)
         if known:
             self.last = known[-1]
@@ -147,7 +154,9 @@ class _Book:
 
     def _false(self, sides: Sequence[Side], about: Sequence[bool]) -> Doubt | None:
         """The first neighbours that differ. A chain that comes back to the value it began with has a slip of the pen in it, no more."""
-        pairs = [(a, b, nearly) for (a, b), nearly in zip(pairwise(sides), about, strict=True) if a.value is not None and b.value is not None]
+        pairs = [
+            (a, b, nearly) for (a, b), nearly in zip(pairwise(sides), about, strict=True) if a.value is not None and b.value is not None
+        ]
         wrong = [(a, b) for a, b, nearly in pairs if a.value != b.value and not self._equal(a, b, nearly)]
         if not wrong or (len(wrong) > 1 and sides[0].value == sides[-1].value and not sides[0].named):
             return None

@@ -51,12 +51,12 @@ class Chain(NamedTuple):
 
 _TERM = r"(?:-|\(){0,8}\d{1,15}\){0,8}"
 _TOKEN = re.compile(
-    rf"""(?>{_TERM}(?:[ ]?[-+*/][ ]?{_TERM}){{1,40}})(?=[ ]?(?:=|\.(?:\s|$)|[,;"]\D|\n|$))|"""
-    r"""\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+\ \d+/\d+(?![\d./])|\d+(?::\d+)+|\d*\.?\d+|[ ]?\(|[A-Za-z]+(?:['’][a-z]+)?|"""
-    r"""[<>!~]=|=+>|[-=]+>|=+|[-+*/)^%≈]|\n[ \t]*(?:[-*+•][ \t]+)?|[.,;:?!"“”<>→⇒&|_±√#@\\{}\[\]'´`]|[^\s\x00-\x7f$]""",
+    rf"""[A-Za-z]+(?:['’][a-z]+)?|=+(?!>)|(?>[ ]?{_TERM}(?:[ ]?[-+*/][ ]?{_TERM}){{1,40}})(?=[ ]?(?:=|\.(?:\s|$)|[,;"]\D|\n|$))|"""
+    r"""\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+\ \d+/\d+(?![\d./])|\d+(?::\d+)+|\d*\.?\d+|[ ]?\(|[<>!~]=|[-=]+>|"""
+    r"""[-+*/)^%≈]|\n[ \t]*(?:[-*+•][ \t]+)?|[.,;:?!"“”<>→⇒&|_±√#@\\{}\[\]'´`]|[^\s\x00-\x7f$]""",
     re.VERBOSE,
 )
-"""The first alternative is a whole side of bare arithmetic, the common case, read at once."""
+"""The third alternative is a whole side of bare arithmetic, the common case, read at once."""
 _NUMERAL = re.compile(r"\d[\d,]*(?:\.\d+)?|\.\d+|\d+ \d+/\d+|\d+(?::\d+)+")
 _PART = re.compile(r"\d+|[-+*/()]")
 _WORD_SIGNS = {"times": "*", "plus": "+", "minus": "-", "equals": "=", "x": "*", "X": "*", "of": "*"}
@@ -103,20 +103,22 @@ class _Reader:
         self.fresh(0)
 
     def read(self) -> list[Chain]:
+        handlers, take = _HANDLERS, self.take
         for i, token in enumerate(self.tokens):
             self.i = i
-            self.take(token)
+            if token in handlers:
+                handlers[token](self, token)
+            else:
+                take(token)
         self.i = len(self.tokens)
         self.finish()
         return self.found
 
     def take(self, token: str) -> None:
-        if token in _HANDLERS:
-            _HANDLERS[token](self, token)
+        if token[0].isalpha():
+            self.word(token)
         elif token.isdecimal():
             self.number(token)
-        elif token[0].isalpha():
-            self.word(token)
         elif token[-1] not in "0123456789)":
             self.newline(token) if token[0] == "\n" else self.stop(token)
         elif _NUMERAL.fullmatch(token):
@@ -137,9 +139,11 @@ class _Reader:
     # Operands
 
     def arithmetic(self, token: str) -> None:
-        if self.state != _START or self.items or (self.after_word and token[0] == "-"):
+        if self.state != _START or self.items or (self.after_word and token.lstrip()[0] == "-"):
+            if token.startswith(" (") and self.state >= _OPERATOR:
+                self.part(two_units=False)
             for part in _PART.findall(token):
-                self.take(part)
+                _HANDLERS.get(part, _Reader.number)(self, part)
             return
         value, operands = _bare(token)
         self.operands += operands
@@ -318,7 +322,7 @@ class _Reader:
         """The chain ends here."""
         if self.state >= _OPERATOR or self.sides:
             self.side()
-            if len(self.sides) > 1 or self.named or len(self.operands) > 1:
+            if len(self.sides) > 1 or self.name or len(self.operands) > 1:
                 self.found.append(Chain(self.sides, self.about))
             self.sides, self.about = [], []
         elif self.state == _START and not (self.items or self.spoilt or self.after_word):

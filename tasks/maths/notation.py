@@ -31,6 +31,7 @@ _CHINESE_WORDS = {
     "约等于": "≈", "約等於": "≈", "约为": "≈", "約為": "≈",
 }  # fmt: skip
 _FUNCTION = re.compile(r"\b(gcd|lcm|gcf|hcf|sqrt) ?\( ?(\d{1,18}) ?(?:, ?(\d{1,18}) ?)?\)|√ ?(\d{1,18})(?![\d.])", re.IGNORECASE | re.ASCII)
+_FUNCTIONS = ("gcd", "lcm", "sqrt", "√", "GCD", "LCM", "gcf", "hcf", "GCF", "HCF")
 _RAISED = re.compile(r"\^ ?\( ?(-?\d{1,4}) ?\)")
 
 
@@ -45,7 +46,7 @@ def plain_signs(text: str) -> str:
         text = _from_latex(text)
     if "**" in text:
         text = _BOLD.sub(" ", text)
-    if "(" in text or "√" in text:
+    if any(map(text.__contains__, _FUNCTIONS)):
         text = _FUNCTION.sub(_computed, text)
     if "^" in text:
         text = _RAISED.sub(r"^\1", text)

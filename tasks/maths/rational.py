@@ -8,7 +8,8 @@ Number = int | Fraction
 MAX_DIGITS = 30
 """Digits of a number that is read; a longer one is unknown."""
 MAX_SIZE = 10**60
-"""Largest numerator or denominator of a result."""
+"""Largest value, and largest denominator of a sum, that is computed."""
+_LEAST = -MAX_SIZE
 
 
 def number_of(token: str) -> tuple[Number | None, int]:
@@ -50,32 +51,34 @@ def evaluate(items: Sequence[Number | str]) -> Number | None:
     operator, waiting, minus = "+", True, False
     stack: list[tuple[Number, Number, str, bool]] = []
     for item in items:
-        if item == "(":
-            stack.append((total, term, operator, minus))
-            total, term, operator, waiting, minus = 0, 0, "+", True, False
-            continue
-        if item == ")":
+        if type(item) is not str:
+            value = item
+        elif item == ")":
             if not stack:
                 continue
             value = total + term
             total, term, operator, minus = stack.pop()
-        elif type(item) is str:
+        elif item == "(":
+            stack.append((total, term, operator, minus))
+            total, term, operator, waiting, minus = 0, 0, "+", True, False
+            continue
+        else:
             minus ^= waiting and item == "-"
             operator, waiting = operator if waiting else item, True
             continue
-        else:
-            value = item  # type: ignore[assignment]
         if minus:
             value, minus = -value, False
         waiting = False
-        if operator == "*":
+        if operator == "+":
+            total, term = total + term, value
+        elif operator == "-":
+            total, term = total + term, -value
+        elif operator == "*":
             term *= value
-        elif operator == "/":
-            if not value:
-                return None
+        elif value:
             term = ratio(term, value)
         else:
-            total, term = total + term, value if operator == "+" else -value
-        if not -MAX_SIZE < term < MAX_SIZE or term.denominator > MAX_SIZE or total.denominator > MAX_SIZE:
+            return None
+        if not _LEAST < term < MAX_SIZE or (type(total) is not int and total.denominator > MAX_SIZE):
             return None
     return total + term
