@@ -111,7 +111,7 @@ class Mark:
     benchmark: Annotated[str | None, Doc("the protected set")]
     item: Annotated[str | None, Doc("id of the protected text")]
     ratio: Annotated[float | None, Doc("LCS ratio over the protected text, for a paraphrase overlap of numbers and words, 0 to 1")]
-    found_in: Annotated[str | None, Doc("the row whose text the hit is in: the problem, or one of its solutions")] = None
+    found_in: Annotated[str | None, Doc("the row whose text the hit is in: the problem, one of its solutions or replies")] = None
     span_start: Annotated[int | None, Doc("character of that text at which the hit begins, from 0")] = None
     span_end: Annotated[int | None, Doc("character behind the hit")] = None
 

@@ -56,7 +56,6 @@ class ContaminationConfig(StageConfig):
     """Equal token sequences are a hit, whatever their length."""
     embedded: int = Field(5, ge=0)
     """A protected text shorter than `ngram` but with at least so many tokens is a hit where it stands whole; 0: never."""
-
     paraphrase: float = Field(0.5, ge=0, le=1)
     """Two whole texts are a hit when the overlap of their numbers and of their words, weighted by rarity, is above this share; 1: never."""
 
@@ -86,9 +85,10 @@ def contamination(
     index = index_of(against, config.rule)
     ids = problems["id"].combine_chunks()
     found = [_Checked("problem", problems["problem"], ids, index.check(problems["problem"]), np.arange(len(ids)))]
-    if isinstance(solutions, pa.Table):
-        texts = solutions["solution"]
-        found.append(_Checked("solution", texts, solutions["id"].combine_chunks(), index.check(texts), _problem_of(solutions, ids)))
+    for name, column, rows in (("solution", "solution", solutions), ("reply", "text", replies), ("reply", "text", continued)):
+        if isinstance(rows, pa.Table):
+            texts, owner = rows[column], _problem_of(name, rows, ids)
+            found.append(_Checked(name, texts, rows["id"].combine_chunks(), index.check(texts), owner))
     yield Made(_marks(ids, found, index), of=ids.to_pylist())
 
 
@@ -136,12 +136,12 @@ def protected_texts(table: pa.Table, name: str) -> pa.Table:
     raise ValueError(f"{name} holds no protected texts: it needs the columns of Protected or of Problem rows, it has {table.column_names}")
 
 
-def _problem_of(rows: pa.Table, problem_ids: pa.Array) -> npt.NDArray[np.int64]:
+def _problem_of(name: str, rows: pa.Table, problem_ids: pa.Array) -> npt.NDArray[np.int64]:
     """Place of each row's problem. Raises ValueError for a row of a problem that is not there."""
     owner = pc.index_in(rows["problem_id"].combine_chunks(), value_set=problem_ids)
     if owner.null_count:
         stray = rows.filter(pc.is_null(owner)).slice(0, 1).to_pylist()[0]
-        raise ValueError(f"solution {stray['id']} is of problem {stray['problem_id']}, which is not among the problems")
+        raise ValueError(f"{name} {stray['id']} is of problem {stray['problem_id']}, which is not among the problems")
     return owner.to_numpy(zero_copy_only=False).astype(np.int64)
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from storage.ids import derived_id, derived_ids
-from storage.schemas import Mark, Problem, Protected, Solution, arrow_schema, from_table, to_table
+from storage.schemas import Mark, Problem, Protected, Rollout, Solution, arrow_schema, from_table, to_table
 from tasks.contamination import ApplyContaminationConfig, ContaminationConfig, check_file, contamination
 from tasks.protect import ProtectConfig, protect
 from tasks.stage import Made, Rejected, Source
@@ -91,6 +91,14 @@ def test_a_mark_says_in_which_row_and_where_in_its_text_the_hit_is():
 def test_the_strongest_hit_wins_whatever_its_column():
     found = marks([problem("a", SECRET + " " + CLEAN)], [solution("s", "a", SHORT)])
     assert (found["a"].column, found["a"].rule) == ("solution", "exact")
+
+
+def test_a_leak_in_any_reply_marks_its_problem_and_names_the_reply():
+    replies = to_table([Rollout("r1", "a", 0, "Nine.", "stop", 1, None)], Rollout)
+    continued = to_table([Rollout("r2", "a", 0, "Nine.", "stop", 1, None), Rollout("r3", "b", 0, SECRET, "stop", 1, None)], Rollout)
+    problems = to_table([problem("a", CLEAN), problem("b", CLEAN)], Problem)
+    (made,) = contamination(problems, None, PROTECTED, ContaminationConfig(), replies, continued)
+    assert [(m.contaminated, m.column, m.found_in) for m in from_table(made.rows, Mark)] == [(False, None, None), (True, "reply", "r3")]
 
 
 def test_a_solution_of_an_unknown_problem_is_an_error_that_names_both():
