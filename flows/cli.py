@@ -1,4 +1,4 @@
-"""The commands of `mathmill`: what runs things stands here, what looks at things in `flows.cli_look`, services in `flows.cli_services`."""
+"""The commands of `mathmill`: what runs things stands here, what looks at things or serves them in `flows.cli_*`."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from flows import cli_look, cli_review, cli_services, screen
+from flows import cli_crawl, cli_look, cli_review, cli_services, screen
 from flows.config import RecipeConfig, check_inputs, load_config, load_recipe
 from flows.graph import UsageError
 from flows.make import Line
@@ -147,3 +147,4 @@ def apply(
 cli_look.add_to(app)
 cli_review.add_to(app)
 cli_services.add_to(app)
+cli_crawl.add_to(app)

@@ -5,11 +5,12 @@ from typing import Any
 from prefect.flows import Flow
 
 from flows.config import recipe_names
+from flows.crawl import crawl as crawl
 from flows.reconcile import reconcile as reconcile
 from flows.scheduled import flow_of
 
 
 def __getattr__(name: str) -> Flow[..., Any]:
     if name not in recipe_names():
-        raise AttributeError(f"no flow {name!r}: have {[*recipe_names(), 'reconcile']}")
+        raise AttributeError(f"no flow {name!r}: have {[*recipe_names(), 'crawl', 'reconcile']}")
     return flow_of(name)

@@ -86,6 +86,11 @@ class CrawlConfig(StageConfig):
             missing.append(f"no contest is chosen (contests; {EVERYTHING!r} for every one)")
         return "; ".join(missing) or None
 
+    def check(self, schedule: Schedule) -> None:
+        """Raises ValueError for contests or years that the schedule does not have, even while crawling is off."""
+        if self.contests:
+            self.titles(schedule)
+
     def titles(self, schedule: Schedule) -> list[str]:
         """What is to be crawled. Raises ValueError for what the schedule does not have."""
         names = () if self.contests == (EVERYTHING,) else self.contests

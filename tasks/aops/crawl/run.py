@@ -6,6 +6,7 @@ what was under way is asked again. The revision number decides which texts are f
 
 import random
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -42,6 +43,12 @@ class CrawlReport:
     evidence: str | None = None
     """For `blocked` and `refused`: status, headers and beginning of the reply, as JSON."""
 
+    def summary(self) -> str:
+        """One line."""
+        found = ", ".join(f"{n} {what}" for what, n in sorted(self.found.items())) or "no page"
+        why = f": {self.reason}" if self.reason else ""
+        return f"{self.state}{why} ({self.requests} requests; {found}; {self.left} titles left, {len(self.failed)} given up)"
+
 
 def crawl(
     archive: Archive,
@@ -51,9 +58,10 @@ def crawl(
     contests: Schedule | None = None,
     clock: Clock | None = None,
     jitter: random.Random | None = None,
+    watch: Callable[[int, int], None] = lambda requests, left: None,
 ) -> CrawlReport:
     """Crawl what `config` chooses into the archive. An archive whose last run was blocked is not crawled before a person has seen
-    why and says `after_block`.
+    why and says `after_block`. `watch` is called after each good reply with (requests of the run, titles left).
 
     Raises CrawlError if another crawl of the archive is running, ValueError for contests or years that the schedule does not have.
     """
@@ -67,7 +75,7 @@ def crawl(
         if last is not None and last.state == "blocked" and not after_block:
             reason = f"the last run was blocked ({last.reason}): look at why, and say so (after_block) to try again"
             return CrawlReport("blocked", reason, left=frontier.left(), evidence=last.evidence)
-        return _Crawl(archive, frontier, config, clock or Clock(), jitter or random.Random()).run()
+        return _Crawl(archive, frontier, config, clock or Clock(), jitter or random.Random()).run(watch)
 
 
 def _refuse_second() -> None:
@@ -87,11 +95,12 @@ class _Crawl:
         self._found: Counter[str] = Counter()
         self._generator = self._run.generator
 
-    def run(self) -> CrawlReport:
+    def run(self, watch: Callable[[int, int], None]) -> CrawlReport:
         try:
             with self._client:
                 while (query := self._frontier.next_query()) is not None:
                     self._ask(query)
+                    watch(self._frontier.count(self._run, self._clock.now())[0], self._frontier.left())
         except Stop as stop:
             return self._end(stop.state, stop.reason, stop.evidence)
         return self._end("finished", "")
