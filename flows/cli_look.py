@@ -122,14 +122,15 @@ def export(
     spec: str,
     folder: Path,
     include_restricted: Annotated[bool, typer.Option("--include-restricted", help="Also rows that may not be redistributed")] = False,
+    format: Annotated[str, typer.Option("--format", help="rows, or for training sets step_dpo, trl or llama_factory")] = "rows",
     store: StoreOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Write a version as a Hugging Face folder with a dataset card."""
+    """Write a version as a Hugging Face folder with a dataset card, or in the form that a trainer reads."""
     from storage.export import export as export_version
 
     with _open(store) as opened:
-        screen.facts(asdict(export_version(opened, spec, folder, include_restricted)), json)
+        screen.facts(asdict(export_version(opened, spec, folder, include_restricted, format)), json)
 
 
 def sql(query: str, store: StoreOption = None, json: JsonOption = False) -> None:
