@@ -62,8 +62,8 @@ class _Assembly:
     def __init__(self, pages: Sequence[Page]) -> None:
         self._pages = pages
         self._by_title = {p.title: p for p in pages if p.kind != "row"}
-        self._doubts: dict[str, list[Doubt]] = {}
-        self._doubted: dict[str, Page] = {}
+        self._doubts: dict[str, list[tuple[Page, Doubt]]] = {}
+        """By problem: the page that is in doubt, and the doubt."""
         self._out = Assembled()
         self._keys: dict[Year, dict[int, KeyEntry]] = {}
         self._key_pages: dict[Year, Page] = {}
@@ -91,11 +91,13 @@ class _Assembly:
         self._out.unused[page.id] = (reason, detail)
 
     def _doubt(self, page: Page, code: str, detail: str = "", offset: int = 0) -> None:
-        self._doubts_of(page).append(Doubt(code, offset, detail))
+        self._note(page, [Doubt(code, offset, detail)])
 
-    def _doubts_of(self, page: Page) -> list[Doubt]:
-        self._doubted[page.problem_id] = page
-        return self._doubts.setdefault(page.problem_id, [])
+    def _note(self, page: Page, doubts: Iterable[Doubt]) -> None:
+        self._doubts.setdefault(page.problem_id, []).extend((page, doubt) for doubt in doubts)
+
+    def _codes(self, group: _Group) -> set[str]:
+        return {doubt.code for page in group.pages for _, doubt in self._doubts.get(page.problem_id, [])}
 
     # Keys and lists
 
@@ -106,7 +108,7 @@ class _Assembly:
         entries, doubts = read_key(page.text, page.asks, schedule().contests[page.contest].counts[page.year])
         self._keys[page.contest, page.year] = entries
         self._key_pages[page.contest, page.year] = page
-        self._doubts_of(page).extend(doubts)
+        self._note(page, doubts)
 
     def _read_list(self, page: Page) -> None:
         if page.status == "redirect" or page.asks == "expression":
@@ -124,7 +126,7 @@ class _Assembly:
         for page in self._pages:
             if page.kind in ("problem", "row") and page.status == "ok":
                 parsed = parse_page(page.text, page.asks)
-                self._doubts_of(page).extend(parsed.doubts)
+                self._note(page, parsed.doubts)
                 if not parsed.statement:
                     self._unused(page, "no statement", f"{len(page.text)} characters")
                 else:
@@ -239,7 +241,7 @@ class _Assembly:
             asy=list(parsed.asy),
             n_files=parsed.n_files,
             categories=sorted({c for p in group.parsed for c in p.categories}),
-            flags=sorted({d.code for p in group.pages for d in self._doubts.get(p.problem_id, [])}),
+            flags=sorted(self._codes(group)),
             revid=page.revid,
             source_url=page.source_url,
             licence_note=page.licence_note,
@@ -301,7 +303,7 @@ class _Assembly:
         if group.page.kind != "row":
             year = (group.page.contest, group.page.year)
             self._doubt(group.page, "key_unusable" if year in self._key_pages else "key_missing", f"{group.page.year} {group.page.contest}")
-        if any(d.code in BROKEN for p in group.pages for d in self._doubts.get(p.problem_id, [])):
+        if not BROKEN.keys().isdisjoint(self._codes(group)):
             self._doubt(group.page, "votes_not_counted", ", ".join(votes))
             return None
         answer, weight = votes.most_common(1)[0] if votes else (None, 0)
@@ -322,7 +324,7 @@ class _Assembly:
             for number, entry in listed.problems.items():
                 title = f"{year} {contest} Problems/Problem {number}"
                 own = self._by_title.get(title)
-                if (contest, year, number) not in had and (own is None or own.status == "missing"):
+                if (contest, year, number) not in had and (own is None or own.status != "hidden"):
                     self._stand_in(page, title, number, entry)
 
     def _stand_in(self, page: Page, title: str, number: int, entry: Listed) -> None:
@@ -332,7 +334,7 @@ class _Assembly:
         if not parsed.statement:
             return
         doubts = [replace(d, offset=max(d.offset - len(heading), 0) + entry.offset) for d in parsed.doubts]
-        self._doubts_of(own).extend(d for d in doubts if d.code not in ("no_end", "no_solution"))
+        self._note(own, (d for d in doubts if d.code not in ("no_end", "no_solution")))
         self._doubt(own, "from_list", f"of {page.title!r}", entry.offset)
         self._problem(_Group([own], [parsed]))
 
@@ -341,10 +343,9 @@ class _Assembly:
         for page in self._pages:
             if page.id not in used and page.id not in self._out.unused:
                 self._unused(page, f"{'answer key' if page.kind == 'key' else 'list page'} of no problem here")
-        for owner, doubts in self._doubts.items():
-            page = self._doubted[owner]
+        for doubts in self._doubts.values():
             counts: Counter[str] = Counter()
-            for doubt in sorted(doubts, key=lambda d: (d.offset, d.code, d.detail)):
+            for page, doubt in sorted(doubts, key=lambda d: (d[0].kind, d[1].offset, d[1].code, d[1].detail)):
                 self._out.issues.append((_issue_row(page, doubt, counts[doubt.code]), page.id))
                 counts[doubt.code] += 1
 

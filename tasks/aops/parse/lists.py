@@ -55,7 +55,7 @@ def read_list(text: str, asks: AnswerKind) -> ListPage:
         choices, _ = find_choices(masked, section.body, section.body + length) if asks == "choice" else (None, [])
         if choices:
             body = f"{masked.text[section.body : choices.start]}\n\n{masked.text[choices.end : section.body + length]}"
-        statement = plain(masked, _SOLUTION_LINE.sub("", body), signed=True)
+        statement = plain(masked, _SOLUTION_LINE.sub("", body))
         begin = masked.offset(section.body)
         wikitext = _SOLUTION_LINE.sub("", text[begin : masked.offset(section.body + length)])
         found[int(number[1])] = Listed(statement, choices.values if choices else (), wikitext, begin)

@@ -46,7 +46,7 @@ _EDITED = re.compile(
     r"|the problem (?:did not|should))\b",
     re.IGNORECASE,
 )
-_NAME_LEAD = re.compile(r"\A\s*\(\s*''([^'\n]{2,60})''\s*\)\s*")
+_NAME_LEAD = re.compile(r"\s*\(\s*''([^'\n]{2,60})''\s*\)\s*")
 _LINKED = re.compile(r"\[\[([^\[\]|]+)\|?([^\[\]]*)\]\]")
 _NUMBERED = re.compile(r"(\d{4} .+?) #(\d+)")
 _SENTENCE = re.compile(
@@ -166,7 +166,7 @@ class _Parser:
         if found:
             body = f"{self.masked.text[start : found.start]}\n\n{self.masked.text[found.end : end]}"
         self._check_statement(body, start)
-        statement = plain(self.masked, body, signed=True)
+        statement = plain(self.masked, body)
         if not statement:
             self.doubt("no_statement", start)
         if found and not all(found.values):
@@ -229,15 +229,15 @@ class _Parser:
             heading=heading_without_name(part.title),
             text=text,
             offset=self.masked.offset(part.start),
-            boxed=tuple(boxed),
+            boxed=tuple(content for content, _ in boxed),
             answer=answer,
             refers_to_other=part.shared or bool(_REFERS.search(text)),
             stub=stub,
             weight=part.weight,
         )
 
-    def _boxes(self, part: SolutionPart) -> list[str]:
-        """Contents of the boxes of a solution, in order."""
+    def _boxes(self, part: SolutionPart) -> list[tuple[str, int]]:
+        """(content, place on the page) of the boxes of a solution, in order."""
         found = []
         for hole in re.findall(HOLE, part.text):
             region = self.masked.region(hole)
@@ -245,21 +245,22 @@ class _Parser:
                 continue
             for box in boxes(region.inner):
                 if box.closed:
-                    found.append(box.content.strip())
+                    found.append((box.content, region.start))
                 else:
                     self.doubts.append(Doubt("unclosed_box", region.start, box.content[:60]))
         return found
 
-    def _last_answer(self, part: SolutionPart, text: str, boxed: list[str], choices: tuple[str, ...]) -> str | None:
+    def _last_answer(self, part: SolutionPart, text: str, boxed: list[tuple[str, int]], choices: tuple[str, ...]) -> str | None:
         """What the last readable box says; without any box, what a sentence `the answer is ...` says."""
         if not boxed:
             said = _answer_in_words(text, self.kind)
             self.doubt("no_box" if said is None else "answer_unboxed", part.start, "" if said is None else said)
             return said
-        readings = [self._read(content, choices) for content in boxed]
+        readings = [self._read(content, choices) for content, _ in boxed]
+        last, place = boxed[-1]
         readable = [r.answer for r in readings if r.answer is not None]
         if not readable or readings[-1].answer is None:
-            self.doubt(readings[-1].problem or "box_unread", part.start, boxed[-1][:60])
+            self.doubts.append(Doubt(readings[-1].problem or "box_unread", place, last[:60]))
         if readings[-1].problem == "box_contradicts":
             return None
         return readable[-1] if readable else None

@@ -41,6 +41,12 @@ _PARAGRAPH = re.compile(r"\n[ \t]*\n|\n=")
 _PROSE = re.compile(r"(?<![\\a-zA-Z{])[a-z]{3,} +(?:[a-z]{2,}|$)")
 
 
+_CREDIT = re.compile(
+    r"[ \t]*//[^\n]*\b(?:by|credits?|author|made|thanks)\b[^\n]*|/\*(?:(?!\*/).)*?\b(?:by|credits?|author)\b.*?\*/", re.I | re.S
+)
+"""Comments in Asymptote code that name people."""
+
+
 @dataclass(frozen=True, slots=True)
 class Region:
     """A masked stretch of the page: what kind, from where to where (with its tags), and what is inside."""
@@ -95,6 +101,8 @@ class _Masker:
         self._length = 0
         self._copied = 0
         self._masked = Masked("", [], doubts)
+        self._endless: set[str] = set()
+        """Tags that do not end on the rest of the page: each is looked for once."""
 
     def run(self) -> Masked:
         page, position = self._page, 0
@@ -132,7 +140,11 @@ class _Masker:
         if kind is not None:
             self._out.append(chr(FIRST_HOLE + len(self._masked.regions)))
             self._length += 1
-            self._masked.regions.append(Region(kind, start, end, _ENTITY.sub(lambda m: html.unescape(m[0]), inner)))
+            if "&" in inner:
+                inner = _ENTITY.sub(lambda m: html.unescape(m[0]), inner)
+            if kind == "asy" and "\n" in inner.strip():
+                inner = _CREDIT.sub("", inner)
+            self._masked.regions.append(Region(kind, start, end, inner))
         self._copied = end
         self._masked._places.append(self._length)
         self._masked._sources.append(end)
@@ -151,8 +163,9 @@ class _Masker:
             return self._doubt("stray_tag", opening)
         if opening[3].rstrip().endswith("/"):
             return self._cut(None, opening.start(), opening.end())
-        close = _CLOSE[tag].search(self._page, opening.end())
+        close = None if tag in self._endless else _CLOSE[tag].search(self._page, opening.end())
         if close is None:
+            self._endless.add(tag)
             return self._doubt("unclosed_tag", opening)
         inner = self._page[opening.end() : close.start()]
         kind = _TAG_KINDS[tag]
@@ -161,9 +174,12 @@ class _Masker:
         return self._hole(kind, opening, close.end(), inner)
 
     def _until(self, opening: re.Match[str], closing: str, kind: RegionKind) -> int:
-        end = self._page.find(closing, opening.end())
+        end = -1 if closing in self._endless else self._page.find(closing, opening.end())
+        if end < 0:
+            self._endless.add(closing)
+            return self._doubt("unclosed_tag", opening)
         inner = self._page[opening.end() : end]
-        if end < 0 or _MATHS_TAG.search(inner) or _HEADING_INSIDE.search(inner):
+        if _MATHS_TAG.search(inner) or _HEADING_INSIDE.search(inner):
             return self._doubt("unclosed_tag", opening)
         return self._hole(kind, opening, end + len(closing), inner)
 

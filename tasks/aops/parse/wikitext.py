@@ -5,7 +5,7 @@ Works on what `tokens.mask` leaves: here every `{{` is a template and every `==`
 
 import html
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from tasks.aops.parse.doubts import Doubt
@@ -30,8 +30,8 @@ _TILDE = re.compile(rf"(?:^|(?<=[\s.!?)\]])|(?<={HOLE}))[ \t]*~+[ \t]*(?![\d ~])
 _LONE_TILDES = re.compile(r"~{2,}")
 _NAME = r"[A-Za-z_][\w.]{2,29}"
 _DASH = re.compile(
-    rf"(?:^|(?<=[.!?)])|(?<={HOLE}))[ \t]*[-–—]{{1,2}}[ \t]*(?:(?:solution|sol|edited|written) by )?"
-    rf"{_NAME}(?:[ ,&]+(?:and )?{_NAME}){{0,2}}[ \t]*$",
+    rf"(?:^|(?<=[.!?)])|(?<={HOLE}))[ \t]*[-–—]{{1,2}}"
+    rf"(?:[ \t]*(?:(?:solution|sol|edited|written) by )?{_NAME}|{_NAME}(?:[ ,&]+(?:and )?{_NAME}){{0,2}})[ \t]*$",
     re.MULTILINE | re.IGNORECASE,
 )
 _CREDIT = re.compile(
@@ -65,9 +65,9 @@ class Section:
 def sections(masked: Masked) -> list[Section]:
     """The page's sections in order, the lead first."""
     found = list(HEADING.finditer(masked.text))
-    ends = [m.start() for m in found[1:]] + [len(masked.text)]
-    out = [Section(0, "", 0, 0, found[0].start() if found else len(masked.text))]
-    for match, end in zip(found, ends, strict=True):
+    starts = [m.start() for m in found] + [len(masked.text)]
+    out = [Section(0, "", 0, 0, starts[0])]
+    for match, end in zip(found, starts[1:], strict=True):
         title = " ".join(_HOLE.sub("", _HTML.sub("", match[2].replace("'''", "").replace("''", ""))).split())
         out.append(Section(min(len(match[1]), len(match[3])), title, match.start(), match.end(), end))
     return out
@@ -123,16 +123,33 @@ def files(text: str) -> int:
 
 
 def plain(masked: Masked, text: str, signed: bool = False) -> str:
-    """A stretch of the masked text as plain text. `signed`: people put their names there, which are taken out."""
+    """A stretch of the masked text as plain text. Names behind `~` are taken out; where it is `signed` by people, others too."""
     text = _without_markup(text)
+    if "~" in text:
+        text = _LONE_TILDES.sub("~", _TILDE.sub("", text))
     if signed:
         text = without_names(text)
-    text = _LIST.sub(lambda m: "- " if m[1][-1] == "*" else "1. " if m[1][-1] == "#" else "", text)
+    text = _LIST.sub(_list_sign(), text)
     if "&" in text:
-        text = html.unescape(text)
+        text = html.unescape(text).replace("\xa0", " ")
     text = _HOLE.sub(lambda m: show(masked, m[0]), text)
     lines = "\n".join(line.strip() for line in text.split("\n"))
     return _ROWS.sub("\n\n", lines).strip()
+
+
+def _list_sign() -> Callable[[re.Match[str]], str]:
+    """Signs of lists as text: `*` a dash, `#` its number in the list, indentation nothing."""
+    number, behind = 0, -1
+
+    def sign(match: re.Match[str]) -> str:
+        nonlocal number, behind
+        if match[1][-1] != "#":
+            return "- " if match[1][-1] == "*" else ""
+        number = number + 1 if match.string.count("\n", behind, match.start()) == 1 and behind >= 0 else 1
+        behind = match.end()
+        return f"{number}. "
+
+    return sign
 
 
 def _without_markup(text: str) -> str:
@@ -152,13 +169,11 @@ def _without_markup(text: str) -> str:
 
 
 def without_names(text: str) -> str:
-    """Masked text without signatures, time stamps, credits and addresses."""
+    """Masked text without signatures behind a dash, time stamps, credits and addresses."""
     if "@" in text:
         text = _EMAIL.sub("", text)
     if "(" in text and ("talk" in text or ":" in text):
         text = _STAMP.sub("", text)
-    if "~" in text:
-        text = _LONE_TILDES.sub("~", _TILDE.sub("", text))
     text = _DASH.sub("", text)
     return _CREDIT.sub("", text) if " by " in text or "redit" in text or "hanks to" in text else text
 
