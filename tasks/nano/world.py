@@ -21,7 +21,7 @@ LEVELS = (1, 2, 3, 4)
 CUE_SHARE = 0.65
 """Share of concepts (by kind) that have a wording which invites their misconception."""
 
-_NAMES = (
+NAMES = (
     "Mia", "Tom", "Ana", "Ben", "Lea", "Max", "Eva", "Sam", "Zoe", "Leo", "Ida", "Jon", "Kim", "Ray", "Amy", "Dan",
     "Liz", "Joe", "Sue", "Rob", "May", "Ned", "Pia", "Gus", "Ada", "Cal", "Dora", "Eli", "Fay", "Hal", "Ivy", "Jack",
     "Kate", "Lou", "Mona", "Nia", "Otto", "Paul", "Rosa", "Sid", "Tess", "Uma", "Vera", "Will", "Yann", "Zack", "Nora", "Hugo",
@@ -242,7 +242,7 @@ def _apply(random: Random, concepts: Sequence[Concept], value: int) -> Op | None
 
 def phrase(composition: Composition, random: Random) -> Task:
     """Put a composition into words; another state of `random` gives the same problem in other words."""
-    name, other = random.sample(_NAMES, 2)
+    name, other = random.sample(NAMES, 2)
     words = Words(name, other, random.choice(_STUFFS if composition.kind == "length" else _THINGS))
     holes = words._asdict()
     path = kinds(composition)
