@@ -26,6 +26,7 @@ from tasks.nano.read_back import read_back
 from tasks.nano.role import Figures, Role, model_facts
 from tasks.nano.roles.concept_texts import NAMES, TEXTS
 from tasks.nano.roles.playing import play
+from tasks.nano.world import NAMES as WORLD_NAMES
 from tasks.nano.world import Task, World
 from tasks.nano_problems import as_problem
 from tasks.prompts import fill, load_prompt
@@ -38,13 +39,15 @@ _LIST = ('```python\n["', '", "', '"]\n```')
 _POINT = "Knowledge Point: "
 
 PROSE = (
-    *("Level ", " links ", ". Begin with ", " can be part of it, and the question asks for ", ". So ", " turns ", " into ", " square cm"),
-    *("the area in square cm: ", "the length in cm: ", "the number of ", "the number: ", "the chance: "),
-    *(text.format(name) for name in CONCEPTS for text in (" concept: {}", " concepts: {}", ", then {}", " {} with ")),
+    *("Level ", " links", ". Begin with", " can be part of it, and the question asks for", ". So", " turns", " into", " square cm"),
+    *(" the area in square cm:", " the length in cm:", " the number of", " the number:", " the chance:"),
+    *(text.format(name) for name in CONCEPTS for text in (" concept: {}", " concepts: {}", ", then {}", " {} with")),
     *(f"<!-- {TAGS[0]} -->\n", f"\n<!-- {TAGS[1]} -->\n", f"<!-- {TAGS[2]} -->\n", f"\n<!-- {TAGS[3]} -->"),
     *TEXTS.values(),
+    *WORLD_NAMES,
 )
-"""What rationales and drafts are full of: one token each for those who write or read them."""
+"""What rationales and drafts are full of, one token each for those who write or read them. None but "Level " ends in a space, and names
+are tokens wherever they stand: a model this small copies a word only if it has the same tokens in both places."""
 _TAGS = tuple(phrase for phrase in PROSE if "<!--" in phrase)
 PHRASES = (*PROSE, _MARKER, *_LIST, "\n" + _POINT, _POINT)
 PROMPTS = ("extract_concepts", "extract_concepts_lines", "rationale", "generate_problem")
@@ -71,11 +74,11 @@ def brief_of(task: Task) -> Brief:
 
 
 def shots(world: World, count: int) -> Iterator[Shot]:
-    """Of `count` training problems 60 % are written, 20 % explained, and from 20 % concepts are extracted, one of four times as lines."""
+    """Of `count` training problems 70 % are written, 20 % explained, and from 10 % concepts are extracted, half of them as lines."""
     random = Random(world.seed * 1000003 + 41)
     for task in islice(world.tasks("train"), count):
         draw = random.random()
-        teach = _written if draw < 0.6 else _explained if draw < 0.8 else _listed if draw < 0.95 else _lined
+        teach = _written if draw < 0.7 else _explained if draw < 0.9 else _listed if draw < 0.95 else _lined
         yield teach(task, random)
 
 
@@ -106,7 +109,7 @@ def _spoilt(reply: str, parts: tuple[str, ...], random: Random) -> str:
     return reply.replace(random.choice(parts), "") if random.random() < MALFORMED_RATE else reply
 
 
-RECIPE = ChatRecipe(shots, PROMPTS, PHRASES, count=44_000)
+RECIPE = ChatRecipe(shots, PROMPTS, PHRASES, count=44_000, muon_lr=0.015)
 
 
 def measure(folder: Path, seed: int, problems: int = 400) -> Figures:
