@@ -49,7 +49,7 @@ class ChatRecipe:
     muon_lr: float = 0.01
     adam_lr: float = 3e-3
     start: str | None = "solver"
-    """The nano model whose weights it starts from; None: from nothing, with the sizes below."""
+    """The nano model whose weights it starts from, further layers added behind; None: from nothing, with the sizes below."""
     hidden: int = 96
     layers: int = 3
     heads: int = 3
@@ -75,16 +75,23 @@ def extended_tokenizer(prompts: Sequence[str], phrases: Sequence[str]) -> PreTra
 
 
 def started_model(tokenizer: PreTrainedTokenizerFast, recipe: ChatRecipe, seed: int) -> Qwen3ForCausalLM:
-    """The model before training. Rows of new tokens are drawn as all weights once were."""
+    """The model before training. Rows of new tokens are drawn as all weights once were; layers that are added change nothing at first."""
+    fresh = make_model(tokenizer, hidden=recipe.hidden, layers=recipe.layers, heads=recipe.heads, seed=seed)
     if recipe.start is None:
-        return make_model(tokenizer, hidden=recipe.hidden, layers=recipe.layers, heads=recipe.heads, seed=seed)
-    model = Qwen3ForCausalLM.from_pretrained(nano_path(recipe.start), dtype=torch.float32, use_safetensors=True)
-    known = model.config.vocab_size
-    model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
-    generator = torch.Generator().manual_seed(seed)
-    rows = model.model.embed_tokens.weight.data[known:]
-    rows.copy_(torch.randn(rows.shape, generator=generator) * model.config.initializer_range)
-    return model
+        return fresh
+    known = Qwen3ForCausalLM.from_pretrained(nano_path(recipe.start), dtype=torch.float32, use_safetensors=True)
+    rows = known.config.vocab_size
+    fresh.model.embed_tokens.weight.data[:rows] = known.model.embed_tokens.weight.data
+    weights = {name: tensor for name, tensor in known.state_dict().items() if "embed_tokens" not in name and "lm_head" not in name}
+    missing = fresh.load_state_dict(weights, strict=False)
+    if missing.unexpected_keys:
+        raise ValueError(
+            f"{recipe.start!r} does not fit a model of {recipe.layers} layers of {recipe.hidden}: {missing.unexpected_keys[:3]}"
+        )
+    for layer in list(fresh.model.layers)[known.config.num_hidden_layers :]:
+        layer.self_attn.o_proj.weight.data.zero_()
+        layer.mlp.down_proj.weight.data.zero_()
+    return fresh
 
 
 def rendered(messages: Sequence[Message]) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
-from models.engine import Sampling
+from models.engine import Reply, Sampling
 from tasks.maths.extract import find_answer
 from tasks.nano.chat import ChatRecipe, Shot, train_chat
 from tasks.nano.concepts import CONCEPTS, Line, Unworkable
@@ -100,7 +100,7 @@ def measure(folder: Path, seed: int, problems: int = 400) -> Figures:
     tasks = held_out(seed, problems)
     chats = [prompt_messages("solve_long", problem=t.statement) for t in tasks]
     said = [r for (r,) in ask(folder, chats, Sampling(temperature=0, max_tokens=900))]
-    formed = [r.finish_reason == "stop" and well_formed(r.text) for r in said]
+    formed = [fault(r) is None for r in said]
     right = [f and is_right(t, r.text.rpartition(END.strip())[2]) for f, t, r in zip(formed, tasks, said, strict=True)]
     thought = [r.text.partition(END.strip())[0] for r in said]
     return {
@@ -111,9 +111,13 @@ def measure(folder: Path, seed: int, problems: int = 400) -> Figures:
     }
 
 
-def well_formed(text: str) -> bool:
-    """One think block at the start, and a boxed answer behind it."""
-    return text.startswith("<think>") and text.count("</think>") == 1 and find_answer(text) is not None
+def fault(reply: Reply) -> str | None:
+    """Why a reply is not one think block at the start with a boxed answer behind it; None where it is."""
+    if reply.finish_reason == "length":
+        return "cut off"
+    if not reply.text.startswith("<think>") or reply.text.count("</think>") != 1:
+        return "not one think block"
+    return None if find_answer(reply.text) is not None else "no boxed answer"
 
 
 def card(folder: Path, seed: int, figures: Figures) -> str:

@@ -13,27 +13,28 @@ from models.nano import nano_path
 from tasks.maths.decision import Decision, Unreadable, read_decision
 from tasks.nano.chat import ChatRecipe, Shot, train_chat
 from tasks.nano.corpus import prompt_messages, solve_messages
-from tasks.nano.flawed import Answered, answered, flawed
-from tasks.nano.measure import ask, held_out, wilson
+from tasks.nano.flawed import Answered, answered, flawed, same_equation
+from tasks.nano.measure import ask, held_out, is_right, wilson
 from tasks.nano.role import Figures, Role, model_facts
 from tasks.nano.world import World
 
 SAME, OTHER, STOPS = " in the answer, the same.", " in the answer, another one.", " in the answer, the same, but it stops there."
-PHRASES = (" in the solution, ", SAME, OTHER, STOPS, "nothing", "\nFinal Decision:\nStep ", ": correct", ": incorrect", "; Step ")
+PHRASES = (" in the solution,", SAME, OTHER, STOPS, "nothing", "\nFinal Decision:\nStep ", ": correct", ": incorrect", "; Step ")
 _RIGHT_SHARE = 0.3
+_LEVELS = (1, 2, 3, 3, 4, 4)
+"""Levels, as often as they are drawn: long answers need the practice."""
 _BOX = "\nAnswer: "
 
 
 def judgement(answer: Answered) -> str:
     """What the judge should say: both equations of each step up to the first wrong one, then the decision."""
-    right = [line.equation for line in answer.task.solution.lines]
+    right = [f"{line.label} {line.equation}" for line in answer.task.solution.lines]
     compared, labels = [], []
     for number, step in enumerate(answer.steps[: answer.first_wrong], 1):
-        equation = step.split(" ")[-1]
         expected = right[number - 1] if number <= len(right) else "nothing"
         wrong = number == answer.first_wrong
-        verdict = SAME if not wrong else STOPS if expected == equation else OTHER
-        compared.append(f"{number}: {expected} in the solution, {equation}{verdict}\n")
+        verdict = SAME if not wrong else STOPS if same_equation(expected) == same_equation(step) else OTHER
+        compared.append(f"{number}: {expected} in the solution, {step}{verdict}\n")
         labels.append(f"Step {number}: {'incorrect' if wrong else 'correct'}")
     return "".join(compared) + "\nFinal Decision:\n" + "; ".join(labels)
 
@@ -41,7 +42,7 @@ def judgement(answer: Answered) -> str:
 def shots(world: World, count: int) -> Iterator[Shot]:
     """Right and wrong answers of training problems; now and then a text without its boxed line, as a pipeline may cut it off."""
     random = Random(world.seed * 1000003 + 29)
-    tasks = world.tasks("train")
+    tasks = world.tasks("train", _LEVELS)
     while count:
         task = next(tasks)
         right = answered(task, task.solution.text)
@@ -52,7 +53,7 @@ def shots(world: World, count: int) -> Iterator[Shot]:
             yield Shot(prompt_messages("locate_step", problem=task.statement, reference=cut[0], answer=cut[1]), judgement(answer))
 
 
-RECIPE = ChatRecipe(shots, ("locate_step",), PHRASES, count=16_000)
+RECIPE = ChatRecipe(shots, ("locate_step",), PHRASES, count=16_000, layers=4)
 
 
 def measure(folder: Path, seed: int, problems: int = 700) -> Figures:
@@ -60,20 +61,21 @@ def measure(folder: Path, seed: int, problems: int = 700) -> Figures:
     answers = sampled_answers(seed, problems)
     said = [r.text for (r,) in ask(folder, [chat_of(a) for a in answers], Sampling(temperature=0, max_tokens=500))]
     decisions = [read_decision(text, len(a.steps)) for text, a in zip(said, answers, strict=True)]
-    wrong = [d for d, a in zip(decisions, answers, strict=True) if a.first_wrong is not None]
-    right = [d for d, a in zip(decisions, answers, strict=True) if a.first_wrong is None]
-    found = sum(_says(d, a.first_wrong) for d, a in zip(decisions, answers, strict=True) if a.first_wrong is not None)
+    pairs = list(zip(decisions, answers, strict=True))
+    wrong = [(d, a) for d, a in pairs if not is_right(a.task, a.text)]
+    right = [d for d, a in pairs if a.first_wrong is None]
+    found = sum(_says(d, a.first_wrong) for d, a in wrong)
     low, high = wilson(found, len(wrong))
     figures = {
         "wrong_answers": len(wrong),
         "found": found / len(wrong),
         "found_low": low,
         "found_high": high,
-        "passed_as_right": sum(_says(d, None) for d in wrong) / len(wrong),
+        "passed_as_right": sum(_says(d, None) for d, _ in wrong) / len(wrong),
         "right_answers": len(right),
         "false_alarms": sum(isinstance(d, Decision) and d.first_wrong is not None for d in right) / len(right),
         "unreadable": sum(isinstance(d, Unreadable) for d in decisions) / len(decisions),
-        "always_last": sum(a.first_wrong == len(a.steps) for a in answers if a.first_wrong) / len(wrong),
+        "always_last": sum(a.first_wrong == len(a.steps) for _, a in wrong) / len(wrong),
     }
     return {name: round(value, 4) for name, value in figures.items()}
 
@@ -108,8 +110,8 @@ It puts the equation of the solution and that of the answer beside each other, s
 way than the solution's are taken for wrong; what it says about problems of other kinds means nothing.
 
 Made from nano:solver by `python -m tasks.nano.build --role step-judge --seed {seed}` ({recipe.count:,} answers to problems of the training
-split of world {seed}, {text} of them right, the others with a misconception, a slip, a number copied wrongly or a line left out; one CPU
-thread, some minutes; resumable). `--check` measures it again.
+split of world {seed}, {text} of them right, the others with a misconception, a slip, a number copied wrongly, a line left out or an end
+too early; one CPU thread, some minutes; resumable). `--check` measures it again.
 
 | greedy, on answers that nano:solver drew at temperature 1 for held-out problems | |
 |---|---|

@@ -26,6 +26,8 @@ PHRASES = (
     *(line + "\n" for line in IMPORTS.values()), "NameError: name '", "' is not defined", "Fraction(", " // 100",
 )  # fmt: skip
 _MISCONCEPTION_RATE = 0.4
+_ANSWER_SHARE = 0.4
+"""Share of conversations of which the last turn is taught too: it says what the output block holds, which is soon learned."""
 _FORGETS = 0.3
 """Share of programs with an import in which it is forgotten at first."""
 
@@ -61,21 +63,23 @@ def _conversation(world: World, task: Task, random: Random) -> Iterator[Shot]:
     tries = [forgetful, right] if right != forgetful and random.random() < _FORGETS else [right]
     for number, text in enumerate(tries):
         reply = ("A name was not imported.\n" if number else "A program can work it out.\n") + block(text)
-        yield Shot(_continued(chat, said), reply)
+        yield Shot(continued(chat, said), reply)
         said += reply + output(run(text))
-    yield Shot(_continued(chat, said), f"The answer is \\boxed{{{run(right)}}}.")
+    if random.random() < _ANSWER_SHARE:
+        yield Shot(continued(chat, said), f"The answer is \\boxed{{{run(right)}}}.")
 
 
-def _continued(chat: tuple[Message, ...], said: str) -> tuple[Message, ...]:
+def continued(chat: tuple[Message, ...], said: str) -> tuple[Message, ...]:
+    """The chat with what was said so far as a last assistant turn, to go on from."""
     return (*chat, Message("assistant", said)) if said else chat
 
 
-RECIPE = ChatRecipe(shots, ("solve_tool",), PHRASES, count=30_000)
+RECIPE = ChatRecipe(shots, ("solve_tool",), PHRASES, count=24_000)
 
 
 @dataclass(slots=True)
 class Trajectory:
-    """All that one conversation said, output blocks included, and why it ended: boxed, no program, rounds, length."""
+    """All that one conversation said, output blocks included, and why it ended: boxed, no program, rounds, cut off."""
 
     task: Task
     text: str = ""
@@ -89,19 +93,19 @@ def trajectories(folder: Path, tasks: Sequence[Task], sampling: Sampling) -> lis
     made = [Trajectory(task) for task in tasks]
     for _ in range(ROUNDS):
         going = [t for t in made if not t.ended]
-        chats = [_continued(prompt_messages("solve_tool", problem=t.task.statement), t.text) for t in going]
+        chats = [continued(prompt_messages("solve_tool", problem=t.task.statement), t.text) for t in going]
         for trajectory, (reply,) in zip(going, ask(folder, chats, sampling), strict=True):
-            _take(trajectory, reply.text, reply.finish_reason == "length")
+            take(trajectory, reply.text, reply.finish_reason == "length")
     for trajectory in made:
         trajectory.ended = trajectory.ended or "rounds"
     return made
 
 
-def _take(trajectory: Trajectory, said: str, cut: bool) -> None:
+def take(trajectory: Trajectory, said: str, cut: bool) -> None:
     """One turn of the model: an answer, a program to be worked out, or neither."""
     trajectory.text += said
     if cut:
-        trajectory.ended = "length"
+        trajectory.ended = "cut off"
     elif "\\boxed" in said:
         trajectory.ended = "boxed"
     elif (text := last_program(said)) is None:
