@@ -179,6 +179,12 @@ def _check_certificate(dataset: str, row_type: str, version_digest: str, meta: M
     if certificate.get("hits") != []:
         hits = certificate.get("hits", "no `hits` at all")
         raise CertificateError(f"{dataset}: the certificate lists hits ({hits!r:.200}): reject the contaminated rows, then {way_out}")
+    recall, floor = (certificate.get("planted_recall") or {}).get("recall", 1), certificate.get("recall_floor", 0)
+    if recall < floor:
+        raise CertificateError(
+            f"{dataset}: the rule finds {recall:.1%} of planted copies of the protected texts, which is below the floor of {floor:.1%}: "
+            'use a stronger rule (preset = "default"), or lower recall_floor in the settings of the contamination stage'
+        )
 
 
 def _enter_version(connection: Connection, request: Request, want: Mapping[str, Slot], schema_id: str, n: int, head: int | None) -> None:

@@ -1,7 +1,7 @@
 """The contamination certificate of a training set: what its rows were checked against, how, what was found, and how well it finds.
 
-No time and no host is in it: the same rows, protected texts and rule give the same certificate. A certificate with hits is still one;
-publishing refuses it.
+No time and no host is in it: the same rows, protected texts and rule give the same certificate. A certificate with hits, or of a rule that
+finds too few planted copies, is still one; publishing refuses it.
 """
 
 import dataclasses
@@ -46,6 +46,7 @@ def certify(
         "rows": table.num_rows,
         "hits": [hit for column in columns for hit in _hits(table, column, index)],
         "planted_recall": planted_recall(index),
+        "recall_floor": config.recall_floor,
     }
 
 
@@ -73,6 +74,7 @@ def _hits(table: pa.Table, column: str, index: Index) -> list[dict[str, Any]]:
 def planted_recall(index: Index, per_kind: int = _PER_KIND, misses: int = _NEAR_MISSES) -> dict[str, Any] | None:
     """Disguised copies of the protected texts that the rule finds, by kind, and near misses that it flags; None without protected texts.
 
+    Precision is over these: copies found / (copies found + near misses flagged), null where nothing is flagged.
     The seed comes from the index, so that measuring again gives the same numbers.
     """
     texts, seed = index.protected["text"].to_pylist(), int(index.digest[:8], 16)
@@ -86,6 +88,7 @@ def planted_recall(index: Index, per_kind: int = _PER_KIND, misses: int = _NEAR_
     return {
         "kinds": {kind: {"planted": count, "found": found[kind]} for kind, count in tried.items()},
         "recall": round(len(hit) / len(planted), 4),
+        "precision": round(len(hit) / (len(hit) + wrong), 4) if len(hit) + wrong else None,
         "near_misses": misses,
         "near_misses_flagged": wrong,
     }

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,7 @@ from storage.schemas import Mark, Problem, Rollout, Solution, arrow_schema
 from tasks.maths.contamination_index import RULES, Denominator, Hits, Index, Rule
 from tasks.maths.normalise import token_spans
 from tasks.maths.protected import TEXT_FIELDS, read_protected
-from tasks.stage import Dataset, Made, StageConfig, stage
+from tasks.stage import Dataset, Made, Runtime, StageConfig, stage
 
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {
@@ -58,6 +58,9 @@ class ContaminationConfig(StageConfig):
     """A protected text shorter than `ngram` but with at least so many tokens is a hit where it stands whole; 0: never."""
     paraphrase: float = Field(0.5, ge=0, le=1)
     """Two whole texts are a hit when the overlap of their numbers and of their words, weighted by rarity, is above this share; 1: never."""
+
+    recall_floor: Annotated[float, Runtime()] = Field(0.9, ge=0, le=1)
+    """A training set is not published when a smaller share of planted copies of the protected texts is found; it decides no mark."""
 
     @model_validator(mode="before")
     @classmethod

@@ -26,6 +26,7 @@ _ENGLISH = [
 _CHINESE = dict(zip("0123456789", "零一二三四五六七八九", strict=True))
 _HAN = re.compile("[\u4e00-\u9fff]")
 _NUMBER = re.compile(r"\d+")
+_WORDS = re.compile(rf"\b({'|'.join(_ENGLISH[2:])})\b", re.IGNORECASE)
 _IN_PROSE = re.compile(r"(?<![\w.,/^{$-])(1?\d|20)(?![\w/^}$-]|[.,]\d)")
 
 
@@ -65,6 +66,13 @@ def _numerals(text: str, rng: random.Random) -> str:
     if _HAN.search(text):
         return re.sub("[0-9]", lambda m: _CHINESE[m.group()], text)
     return _IN_PROSE.sub(lambda m: _ENGLISH[int(m.group())], text)
+
+
+def _digits(text: str, rng: random.Random) -> str:
+    """Number words as digits: twelve is 12, and 一 in a Chinese text is 1."""
+    if _HAN.search(text):
+        return re.sub("[零一二三四五六七八九]", lambda m: str("零一二三四五六七八九".index(m.group())), text)
+    return _WORDS.sub(lambda m: str(_ENGLISH.index(m.group().lower())), text)
 
 
 def _renamed(text: str, rng: random.Random) -> str:
@@ -130,6 +138,7 @@ KINDS: dict[str, Callable[[str, random.Random], str]] = {
     "one number changed": _one_number,
     "all numbers changed": _all_numbers,
     "numerals as words": _numerals,
+    "number words as digits": _digits,
     "renamed": _renamed,
     "reworded": _reworded,
     "words inserted": _inserted,

@@ -59,6 +59,8 @@ def test_every_row_is_accounted_for_at_every_stage(run):
         "import_rollouts": (TRAIN + TEST, TRAIN + TEST, {}, TRAIN + 4 * TEST),
         "verify": (TRAIN + 4 * TEST, TRAIN + 4 * TEST, {}, TRAIN + 4 * TEST),
         "difficulty": (TRAIN + TEST, TEST, {"too few replies could be verified": TRAIN}, TEST),
+        "audit": (TRAIN + TEST, 234, {"no sign of a wrong gold": 1085, "too few replies": TRAIN}, 234),
+        "dedup": (TRAIN + TEST, TRAIN + TEST, {}, TRAIN + TEST),
         "distill": (TRAIN + TEST, 8360, {"no correct reply": 432}, 9467),
         "protect": (15346, 15254, {"duplicate": 92}, 15254),
         "contamination": (TRAIN + TEST, TRAIN + TEST, {}, TRAIN + TEST),
@@ -90,12 +92,21 @@ def test_exactly_the_test_set_is_contaminated_and_its_twins_among_the_training_p
     assert hits.keys() & test == test
     assert {hits[problem]["benchmark"] for problem in test} == {"gsm8k"}
     twins = {problem: (hits[problem]["benchmark"], hits[problem]["item"]) for problem in hits.keys() & train}
-    assert twins == {
-        "b83ad8b123808246": ("gsm8k", "582"),
+    assert {problem: twin for problem, twin in twins.items() if hits[problem]["column"] == "problem"} == {
+        "41fe8336bed976c9": ("gsm8k", "919"),
         "85408ecc0ee9417d": ("gsm8k", "603"),
         "cadf55454a693375": ("gsm8k", "603"),
         "60605fbafaac4528": ("gsm8k", "633"),
+        "f0b6a7207c4a195d": ("gsm8k", "825"),
+        "9677833e5417c245": ("gsm8k", "1115"),
+        "0c3ccede13c68fb8": ("gsm8k", "449"),
+        "a719f1e2c6778d51": ("college_math", "911"),
+        "46c98b849604f87c": ("college_math", "517"),
+        "14c6ebf215597b8a": ("math", "973"),
+        "eb73bf98d2d224d2": ("mmlu_stem", "2754"),
+        "ef87f294c62da4c4": ("mmlu_stem", "2754"),
     }
+    assert {twins[p] for p in twins if hits[p]["column"] == "solution"} == {("math", item) for item in ("3263", "3970", "4141", "4274")}
 
 
 def test_nothing_contaminated_is_trained_on_and_the_certificate_covers_exactly_what_is(run, store, sides):
@@ -105,6 +116,7 @@ def test_nothing_contaminated_is_trained_on_and_the_certificate_covers_exactly_w
     version = run[1]["training_set"]
     certificate = version.meta["certificate"]
     assert certificate["version_digest"] == version.digest and certificate["hits"] == [] and certificate["rows"] == len(rows)
+    assert certificate["planted_recall"]["recall"] >= 0.97 and certificate["planted_recall"]["precision"] >= 0.97
     assert {b["name"] for b in certificate["benchmarks"]} == {path.stem for path in (DATA / "benchmarks").glob("*.jsonl")}
     assert len(certificate["benchmarks"]) == 17
 

@@ -132,11 +132,18 @@ def test_rows_to_train_on_need_a_certificate_for_exactly_them_without_hits(store
         ({**certificate, "hits": None}, r"lists hits \(None\)"),
         ({**certificate, "hits": [{"id": "a"}]}, "lists hits .*reject the contaminated rows"),
         ({"version_digest": certificate["version_digest"]}, "no `hits` at all"),
+        (
+            {**certificate, "planted_recall": {"recall": 0.84}, "recall_floor": 0.9},
+            r"finds 84\.0% of planted .*floor of 90\.0%: use a stronger rule",
+        ),
     ]:
         with pytest.raises(CertificateError, match=message):
             store.publish("t.train", shards, meta={"certificate": bad} if bad else {})
     assert store.publish("t.train", shards, meta={"certificate": certificate}).n == 1
     assert store.publish("t.train", shards, meta={"certificate": certificate}).n == 1
+    found = {"planted_recall": {"recall": 0.84}, "recall_floor": 0.8}
+    assert store.publish("t.found", shards, meta={"certificate": {**certificate, **found}}).n == 1
+    assert store.publish("t.nothing", shards, meta={"certificate": {**certificate, "planted_recall": None, "recall_floor": 0.9}}).n == 1
     assert store.publish("t.train", shards, meta={"certificate": {**certificate, "index": "i2"}}).n == 2
     with pytest.raises(CertificateError):
         store.publish("t.train", {"p": commit(store, to_table([example("b")], Example), {"n": 2}).key}, meta={"certificate": certificate})

@@ -16,6 +16,7 @@ SECRETS = [
     "Oskar buys 5 notebooks and then sells 3 of them to Lena for 4 coins each. What is the total that Oskar has left of his 40 coins?",
     "某工厂一共有36个工人，平均每天生产12个零件，工作5天，求他们一共生产多少个零件？",
     "Evaluate $2^{10} - 3$.",
+    "Two bells ring together at noon, one rings every twelve minutes and the other every eighteen. When do they ring together again?",
 ]
 
 
@@ -34,7 +35,7 @@ def test_a_clean_set_is_certified_without_hits():
     certificate = certify(examples(CLEAN), "v1", protected(*SECRETS))
     assert (certificate["version_digest"], certificate["rows"], certificate["hits"]) == ("v1", 1, [])
     assert certificate["columns"] == ["problem", "completion"]
-    assert [(b["name"], b["texts"]) for b in certificate["benchmarks"]] == [("bench", 5)]
+    assert [(b["name"], b["texts"]) for b in certificate["benchmarks"]] == [("bench", 6)]
 
 
 def test_a_leak_in_either_column_is_listed_with_its_source():
@@ -49,7 +50,7 @@ def test_a_leak_in_either_column_is_listed_with_its_source():
 def test_the_same_rows_and_texts_give_the_same_json_whatever_their_order():
     table = examples(CLEAN, (SECRETS[0], "510"))
     first = certify(table, "v1", protected(*SECRETS))
-    second = certify(table, "v1", protected(*SECRETS).take([4, 3, 2, 1, 0]))
+    second = certify(table, "v1", protected(*SECRETS).take([5, 4, 3, 2, 1, 0]))
     assert json.dumps(first, allow_nan=False) == json.dumps(second)
     assert certify(table, "v1", protected(*SECRETS[:-1]))["index_digest"] != first["index_digest"]
 
@@ -64,10 +65,19 @@ def test_the_rule_that_was_asked_for_is_the_one_that_is_applied_and_recorded():
 def test_recall_is_measured_on_disguised_copies_of_the_protected_texts():
     measured = certify(examples(CLEAN), "v1", protected(*SECRETS))["planted_recall"]
     assert set(measured["kinds"]) == set(KINDS)
-    assert measured["kinds"]["verbatim"] == {"planted": 5, "found": 5}
+    assert measured["kinds"]["verbatim"] == {"planted": 6, "found": 6}
     assert measured["recall"] > 0.8
+    assert measured["precision"] > 0.9
     strict = ContaminationConfig(preset="published", ngram=60)
-    assert certify(examples(CLEAN), "v1", protected(*SECRETS), strict)["planted_recall"]["recall"] == 0
+    blind = certify(examples(CLEAN), "v1", protected(*SECRETS), strict)["planted_recall"]
+    assert (blind["recall"], blind["precision"]) == (0, None)
+
+
+def test_the_floor_is_in_the_certificate_and_decides_no_mark():
+    config = ContaminationConfig(recall_floor=0.25)
+    assert certify(examples(CLEAN), "v1", protected(*SECRETS), config)["recall_floor"] == 0.25
+    assert certify(examples(CLEAN), "v1", protected(*SECRETS))["recall_floor"] == 0.9
+    assert config.identity() == ContaminationConfig().identity()
 
 
 def test_held_out_problems_are_certified_against_too():
