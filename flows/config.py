@@ -77,11 +77,12 @@ def recipe_names() -> list[str]:
 
 
 def load_recipe(name: str) -> Recipe:
-    """The function NAME of flows/recipes/NAME.py, for NAME and NAME-SIZE."""
+    """The function NAME of flows/recipes/NAME.py; for NAME-SIZE its NAME_SIZE where it has one (other inputs), else NAME too."""
     if name not in recipe_names():
         raise UsageError(f"no recipe {name!r}: have {recipe_names()}{did_you_mean(name, recipe_names())}")
     graph = name.partition("-")[0]
-    recipe: Recipe = getattr(importlib.import_module(f"flows.recipes.{graph}"), graph)
+    module = importlib.import_module(f"flows.recipes.{graph}")
+    recipe: Recipe = getattr(module, prefix(name), None) or getattr(module, graph)
     return recipe
 
 

@@ -18,7 +18,7 @@ from storage.schemas import Fault, Location, Mark, Problem, Rollout, StepPair, V
 from tasks.continuing import ContinuePrompt, boundary, to_continue
 from tasks.maths.check_steps import first_wrong
 from tasks.maths.pair_quality import lengths_ratio, plain_step, same_result, same_step
-from tasks.maths.steps import spans, split
+from tasks.maths.steps import spans
 from tasks.prompts import load_prompt
 from tasks.stage import ModelFolder, Rejected, StageConfig, stage
 
@@ -164,7 +164,8 @@ def _flaw(pair: StepPair, config: StepPairsConfig) -> str:
     if lengths_ratio(pair.chosen, pair.rejected) > config.max_ratio:
         return "lengths differ too much"
     if config.check_winner:
-        found = first_wrong(pair.problem, split(pair.full_chosen), pair.answer).first_wrong_step
+        steps = [pair.full_chosen[s.body : s.end] for s in spans(pair.full_chosen)]
+        found = first_wrong(pair.problem, steps, pair.answer, right=True).first_wrong_step
         if found is not None and found <= pair.step:
             return "the better step holds a mistake"
     return ""

@@ -118,7 +118,7 @@ def test_a_name_that_datasets_cannot_have_is_told_before_anything_is_paid(name):
 
 
 def test_an_unknown_recipe_is_told_with_those_there_are():
-    with pytest.raises(UsageError, match=r"no recipe 'sovle': have \['gsm8k', .*'solve', .*'train'\]; did you mean 'solve'\?"):
+    with pytest.raises(UsageError, match=r"no recipe 'sovle': have \[.*'gsm8k', .*'solve', .*'train'\]; did you mean 'solve'\?"):
         load_config("sovle")
 
 
