@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 _BLOCK = re.compile(r"^[ \t]*```[^\n`]*\n(.*?)^[ \t]*```", re.DOTALL | re.MULTILINE)
 _ESCAPE = re.compile(r"\\([\\'\"\n])|\\")
-_POINT = "knowledge point:"
+_POINT = re.compile("knowledge point:", re.IGNORECASE)
 _LONGEST = 20_000
 """Characters of a block beyond which it is no concept list: the parser's own limits are never met."""
 
@@ -50,8 +50,8 @@ def _strings(literal: ast.List, source: str) -> list[str]:
 
 def read_lines(reply: str) -> list[str]:
     """What follows the last `Knowledge Point:` of each line that has one."""
-    lines = [line for line in reply.splitlines() if _POINT in line.lower()]
-    return tidy(line[line.lower().rindex(_POINT) + len(_POINT) :].strip().strip("*").strip() for line in lines)
+    found = (_POINT.split(line) for line in reply.splitlines())
+    return tidy(pieces[-1].strip().strip("*") for pieces in found if len(pieces) > 1)
 
 
 def tidy(concepts: Iterable[str]) -> list[str]:

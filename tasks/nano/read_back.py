@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from tasks.nano.concepts import CONCEPTS, Kind, Unworkable
 from tasks.nano.world import OPENINGS, QUESTIONS, Composition, Op, work_out
 
-_DIGITS = re.compile(r"[\d\s]+")
+_DIGITS = re.compile(r"[0-9\s]+")
 _SENTENCE = re.compile(r"(?<=[.?])\s+")
-_HOLES = {"name": r"[A-Z][a-z]+", "other": r"[A-Z][a-z]+", "item": r"[a-z]+", "a": r"[1-9]\d*", "b": r"[1-9]\d*", "v": r"[1-9]\d*"}
+_PERSON, _THING, _NUMBER = "[A-Z][a-z]+", "[a-z]+", "[1-9][0-9]{0,3}"
+_HOLES = {"name": _PERSON, "other": _PERSON, "item": _THING, "a": _NUMBER, "b": _NUMBER, "v": _NUMBER}
 
 
 @dataclass(frozen=True, slots=True)
