@@ -6,12 +6,14 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.lab import bases, step_dpo
+from benchmarks.lab import bases, pass_at_k, sft_curve, step_dpo
+
+_EXPERIMENTS = {"sft-curve": sft_curve.run, "pass-at-k": pass_at_k.run, "step-dpo": step_dpo.run}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.lab", description="Experiments on nano models over several seeds.")
-    parser.add_argument("experiment", choices=["bases", "step-dpo"])
+    parser.add_argument("experiment", choices=["bases", *_EXPERIMENTS])
     parser.add_argument(
         "--work", type=Path, default=Path("mathmill-lab"), help="folder of what is finished; the same command goes on there"
     )
@@ -22,8 +24,8 @@ def main() -> int:
     if options.experiment == "bases":
         for seed in options.seeds:
             print(bases.base(options.work, seed), flush=True)
-    elif options.experiment == "step-dpo":
-        step_dpo.run(options.work, options.seeds, options.plots)
+    else:
+        _EXPERIMENTS[options.experiment](options.work, options.seeds, options.plots)
     return 0
 
 

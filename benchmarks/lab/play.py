@@ -1,5 +1,6 @@
 """Asking and grading models in the laboratory with the factory's own stages, every call in a ledger."""
 
+import functools
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
@@ -23,6 +24,7 @@ from tasks.verify import VerifyConfig, verify
 MAX_TOKENS = 200
 
 
+@functools.lru_cache(maxsize=8)
 def tasks_of(seed: int, split: Split, count: int, skip: int = 0) -> dict[str, Task]:
     """Problems of the seed's world by id, `skip` of the split's first ones left out."""
     return {as_problem(task).id: task for task in islice(World(seed).tasks(split), skip, skip + count)}
@@ -73,8 +75,8 @@ class Lab:
 
     def scores(self, model: Path, problems: Sequence[Problem], samples: int, stream: str) -> dict[str, list[float]]:
         """For each problem, in the order given: greedy (0 or 1), avg (mean over samples at temperature 0.7), maj (majority vote)."""
-        greedy = _by_problem(self.ask(model, problems, 1, 0.0, "greedy"), problems)
-        drawn = _by_problem(self.ask(model, problems, samples, 0.7, stream), problems)
+        greedy = replies_by_problem(self.ask(model, problems, 1, 0.0, "greedy"), problems)
+        drawn = replies_by_problem(self.ask(model, problems, samples, 0.7, stream), problems)
         return {
             "greedy": [float(v[0].verdict == "correct") for v in greedy],
             "avg": [sum(v.verdict == "correct" for v in several) / samples for several in drawn],
@@ -88,7 +90,7 @@ def verified(rollouts: Sequence[Rollout], problems: Sequence[Problem]) -> list[V
     return from_table(run_stage(verify, VerifyConfig(), Inputs(tables=tables)).rows, Verdict)
 
 
-def _by_problem(asked: Asked, problems: Sequence[Problem]) -> list[list[Verdict]]:
+def replies_by_problem(asked: Asked, problems: Sequence[Problem]) -> list[list[Verdict]]:
     """The verdicts of each problem in the order its replies were drawn."""
     ordinal = {r.id: r.ordinal for r in asked.rollouts}
     found: dict[str, list[Verdict]] = {p.id: [] for p in problems}

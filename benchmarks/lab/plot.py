@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from html import escape
-from math import log10
+from math import floor, log10
 from pathlib import Path
 from typing import NamedTuple
 
@@ -53,7 +53,7 @@ def _plain(x: float, log_x: bool) -> float:
 def _ticks(low: float, high: float) -> list[float]:
     """About five round numbers between the ends."""
     raw = (high - low) / 5 or 1.0
-    size = 10 ** (len(str(int(raw))) - 1) if raw >= 1 else 10 ** -next(d for d in range(1, 20) if raw * 10**d >= 1)
+    size = 10.0 ** floor(log10(raw))
     step = next(size * f for f in (1, 2, 5, 10) if size * f >= raw)
     first = int(low // step) + 1
     return [n * step for n in range(first, int(high // step) + 1)]

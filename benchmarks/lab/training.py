@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from models.train.dpo import Dpo
 from models.train.dpo import fit as fit_dpo
-from models.train.encode import IGNORED, Encoded, Tokens
-from models.train.fitting import Fit
+from models.train.encode import IGNORED, Encoded, Row, Tokens
+from models.train.fitting import Fit, Fitted
 from models.train.pairs import EncodedPair, Pair, encode_pairs
 from models.train.sft import fit as fit_sft
 from storage.schemas import StepPair
@@ -46,8 +46,7 @@ def train_arm(
     arm: Arm, lr: float, seed: int, base: Path, pairs: Sequence[StepPair], held_out: Sequence[StepPair], folder: Path
 ) -> list[dict[str, float]]:
     """The figures of each step; the model is left in `folder`."""
-    work = folder.with_name(folder.name + ".work")
-    shutil.rmtree(work, ignore_errors=True)
+    work = _empty(folder)
     train, aside = (encode(base, arm.what, rows) for rows in (pairs, held_out))
     if arm.method == "sft":
         fitted = fit_sft([winner(pair) for pair in train], Fit(**settings(lr, seed)), base, work)
@@ -55,10 +54,30 @@ def train_arm(
         fitted = fit_dpo(
             train, Dpo(**settings(lr, seed), beta=BETA, loss="sigmoid", nll=arm.nll, eval_steps=10), base, work, held_out=aside
         )
+    _keep(fitted, work, folder)
+    return fitted.history
+
+
+def train_replies(replies: Sequence[tuple[str, str]], lr: float, seed: int, base: Path, folder: Path) -> Path:
+    """SFT on (statement, whole reply); the model is left in `folder`, which is given back."""
+    work, tokens, prompt = _empty(folder), Tokens(base), load_prompt("solve_steps")
+    rows = [Row(str(i), step_prompt(fill(prompt, problem=statement), ""), text) for i, (statement, text) in enumerate(replies)]
+    _keep(fit_sft([tokens.encode(row) for row in rows], Fit(**settings(lr, seed)), base, work), work, folder)
+    return folder
+
+
+def _empty(folder: Path) -> Path:
+    work = folder.with_name(folder.name + ".work")
+    shutil.rmtree(work, ignore_errors=True)
+    return work
+
+
+def _keep(fitted: Fitted, work: Path, folder: Path) -> None:
+    """The model alone, in place of what was there; checkpoints and logs go."""
     shutil.rmtree(folder, ignore_errors=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
     fitted.folder.rename(folder)
     shutil.rmtree(work)
-    return fitted.history
 
 
 def settings(lr: float, seed: int) -> dict[str, Any]:
