@@ -1,4 +1,5 @@
-"""The command `mathmill`. Exit codes: 0 done; 3 done with rows in quarantine; 2 wrong usage; 1 failure."""
+"""The command `mathmill`. Exit codes: 0 done; 3 done with rows in quarantine; 4 a rescan found affected versions;
+2 wrong usage; 1 failure."""
 
 import os
 import sys
@@ -33,6 +34,8 @@ def main() -> None:
 
 def execute(arguments: Sequence[str]) -> int:
     """Carry out one command line and return its exit code. Errors are lines on stderr, tracebacks only with MATHMILL_DEBUG."""
+    import sqlite3
+
     import duckdb
     import sqlalchemy
     import typer
@@ -52,7 +55,7 @@ def execute(arguments: Sequence[str]) -> int:
     except wrong_usage as error:
         said, command = error.format_message(), error.ctx.command_path if error.ctx else "mathmill"
         return _complain(said and f"{said} (see {command} --help)", 2)
-    except (StoreError, StageError, EngineError, ValueError, OSError, duckdb.Error, sqlalchemy.exc.DBAPIError) as error:
+    except (StoreError, StageError, EngineError, ValueError, OSError, sqlite3.Error, duckdb.Error, sqlalchemy.exc.DBAPIError) as error:
         if os.environ.get("MATHMILL_DEBUG"):
             raise
         return _complain(str(error), 1)

@@ -79,6 +79,7 @@ def check_politeness(log: list[Asked], min_gap_s: float = 0.0) -> None:
         assert "cookie" not in asked.headers and "authorization" not in asked.headers
         assert asked.path in ("/robots.txt", "/wiki/api.php")
         assert len(asked.titles) <= 50
+        assert not {"user", "userid", "comment"} & set(asked.query.get("rvprop", "").split("|"))  # nobody's name is asked for
         if asked.path == "/wiki/api.php":
             assert (asked.query["maxlag"], asked.query["formatversion"]) == ("5", "2")
     for one, two in itertools.pairwise(log):

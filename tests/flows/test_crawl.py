@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -15,7 +16,8 @@ import yaml
 
 from flows.crawl import crawl_event
 from flows.places import aops_folder
-from tasks.aops.archive import Archive
+from tasks.aops.archive import FILE, Archive
+from tasks.aops.contests import schedule
 from tasks.aops.crawl.run import CrawlReport
 from tasks.aops.fixture.faults import Fault
 from tests.aops.site import CONTACT, config, contents, site
@@ -91,6 +93,24 @@ def test_the_demo_site_serves_until_it_is_interrupted(mathmill, tmp_path):
         process.stderr.close()
     assert process.returncode == 0
     assert len(contents(aops_folder(tmp_path))) == 24
+
+
+def test_the_commands_of_the_documentation_work(mathmill, tmp_path):
+    text = (ROOT / "docs" / "crawling.md").read_text(encoding="utf-8")
+    demo, off = re.findall(r"^    mathmill (crawl .*)$", text, re.MULTILINE)
+    with site() as server:
+        assert "http://127.0.0.1:8099" in demo
+        assert mathmill(*shlex.split(demo.replace("http://127.0.0.1:8099", server.url)), "--store", tmp_path).code == 0
+        assert mathmill(*shlex.split(off.replace("--accept-terms", "")), "--store", tmp_path).code == 2
+    assert len(contents(aops_folder(tmp_path))) == 17
+    assert f"{len(schedule().titles()):,} titles" in text
+
+
+def test_a_damaged_archive_is_a_line_and_not_a_traceback(mathmill, tmp_path):
+    aops_folder(tmp_path).mkdir()
+    (aops_folder(tmp_path) / FILE).write_text("this is no database, and never was one " * 50)
+    done = mathmill("crawl", *CHOICE, *TERMS, "--site", "http://127.0.0.1:1", "--store", tmp_path)
+    assert done.code == 1 and "file is not a database" in done.err
 
 
 def test_the_deployment_is_weekly_one_at_a_time_and_off():

@@ -206,6 +206,31 @@ def test_json_in_another_shape_is_never_taken_for_pages(body):
             read_reply(Query("fetch", ("A",)), verdict.reply)
 
 
+FIELDS = st.sampled_from(["slots", "main", "content", "texthidden", "revid", "timestamp", "sha1"])
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(st.characters(categories=None), max_size=5),
+    lambda below: st.lists(below, max_size=3) | st.dictionaries(FIELDS, below, max_size=5),
+    max_leaves=12,
+)
+PAGE = dict.fromkeys(("pageid", "lastrevid", "missing", "invalid", "revisions"), JSON)
+
+
+@given(
+    st.fixed_dictionaries(
+        {"query": st.fixed_dictionaries({"pages": st.lists(st.fixed_dictionaries({"title": st.just("A")}, optional=PAGE))})}
+    )
+)
+def test_any_json_is_a_reply_that_can_be_kept_or_an_error_that_is_caught(reply):
+    for step in ("check", "fetch"):
+        try:
+            seen = read_reply(Query(step, ("A",)), reply).seen
+        except (ValueError, TypeError, KeyError, AttributeError):
+            continue
+        for entry in seen.values():
+            entry.text.encode()
+            assert entry.what in ("missing", "cut") or 0 <= (entry.revid or 0) < 2**63
+
+
 @pytest.mark.parametrize(
     ("headers", "seconds"),
     [
@@ -231,6 +256,15 @@ def test_a_date_without_the_servers_own_counts_from_now():
 @given(st.integers(0, 599), st.dictionaries(st.sampled_from(["retry-after", "content-type", "date"]), st.text()), st.binary(max_size=200))
 def test_any_reply_has_a_verdict(status, headers, body):
     assert judge(status, headers, body).kind in ("good", "refused", "trouble", "blocked")
+
+
+def test_text_that_no_file_can_hold_is_given_up_and_the_rest_is_kept(tmp_path):
+    with site() as server:
+        server.faults.script.append(Fault("surrogate", title="2099 USAMO Problems", times=3))
+        report = crawled(tmp_path, config(server))
+        assert report.state == "finished"
+        assert report.failed == {"2099 USAMO Problems": "the wiki's replies leave it out"}
+        assert report.found == {"new": 23}
 
 
 def test_a_page_of_mathematics_that_speaks_of_captchas_is_no_challenge():

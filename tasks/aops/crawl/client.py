@@ -165,8 +165,9 @@ class Client:
 
     def _follow(self, url: str) -> tuple[int, Fetched]:
         """Send a request and follow redirects, each as a request of its own; the log entry of the last one is left open."""
+        fetched = None
         for _ in range(_MOST_HOPS + 1):
-            self._check(url)
+            self._check(url, fetched)
             self._wait_for_turn()
             request = self._frontier.sent(self._run, url, self._clock.now())
             fetched = self._send(url)
@@ -175,15 +176,16 @@ class Client:
                 return request, fetched
             self._log(request, fetched, f"redirect to {target}", None)
             url = _joined(url, target)
-        raise Stop("blocked", f"{_MOST_HOPS} redirects in a row, the last to {url}", fetched.evidence())
+        raise Stop("blocked", f"{_MOST_HOPS} redirects in a row, the last to {url}", fetched.evidence() if fetched else None)
 
-    def _check(self, url: str) -> None:
-        """Whether an address may be asked at all: on this site, and allowed by its robots.txt."""
+    def _check(self, url: str, sent_by: Fetched | None) -> None:
+        """Whether an address may be asked at all: on this site, and allowed by its robots.txt. `sent_by` is the redirect that led there."""
         ours, theirs = urlsplit(self._config.site), urlsplit(url)
+        evidence = sent_by.evidence() if sent_by is not None else None
         if (ours.scheme, ours.netloc) != (theirs.scheme, theirs.netloc):
-            raise Stop("blocked", f"the site redirects to another one: {url}")
+            raise Stop("blocked", f"the site redirects to another one: {url}", evidence)
         if self._robots is not None and not self._robots.allows(url):
-            raise Stop("refused", f"robots.txt forbids {url}")
+            raise Stop("refused", f"robots.txt forbids {url}", evidence)
 
     def _wait_for_turn(self) -> None:
         """Until the interval since the last request of any run is over, and what the site asked for. Raises Stop at a cap."""

@@ -3,7 +3,7 @@
 Redirects are not resolved by the wiki: a stub is a page with a revision of its own, so both identities of a shared problem stay.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlencode
@@ -63,15 +63,16 @@ class QueryReply:
 
 
 def read_reply(query: Query, reply: dict[str, Any]) -> QueryReply:
-    """What a reply to `query` says. Raises ValueError if it is none."""
+    """What a reply to `query` says. Raises ValueError, TypeError, KeyError or AttributeError if it has not the shape of one."""
     found = reply.get("query")
     pages = found.get("pages", []) if isinstance(found, dict) else None
     if not isinstance(found, dict) or not isinstance(pages, list):
         raise ValueError("the reply has no list of pages")
     asked_as = {entry["to"]: entry["from"] for entry in found.get("normalized", ())}
     seen = {entry.title: entry for entry in _entries(query.step, pages, asked_as) if entry.title in query.titles}
-    more = tuple(sorted((str(k), str(v)) for k, v in reply.get("continue", {}).items()))
-    return QueryReply(seen, more, found.get("general", {}).get("generator"))
+    more = tuple(sorted((_text(k), _text(str(v))) for k, v in reply.get("continue", {}).items()))
+    generator = found.get("general", {}).get("generator")
+    return QueryReply(seen, more, _text(generator) if generator is not None else None)
 
 
 def _entries(step: Step, pages: list[dict[str, Any]], asked_as: dict[str, str]) -> Iterator[Seen]:
@@ -85,12 +86,32 @@ def _entries(step: Step, pages: list[dict[str, Any]], asked_as: dict[str, str]) 
 def _entry(step: Step, title: str, page: dict[str, Any]) -> Seen:
     if page.get("missing"):
         return Seen(title, "missing")
-    revisions: Sequence[dict[str, Any]] = page.get("revisions") or ()
-    if step == "check" or not revisions:
-        known = step == "check" and "lastrevid" in page
-        return Seen(title, "known" if known else "cut", page.get("pageid"), page.get("lastrevid"))
+    page_id, revisions = _number(page.get("pageid")), page.get("revisions") or ()
+    if step == "check":
+        return Seen(title, "known", page_id, _number(page.get("lastrevid")))
+    if not revisions:
+        return Seen(title, "cut", page_id)
     revision = revisions[0]
     slot = revision.get("slots", {}).get("main", {})
     text = slot.get("content")
-    what: Literal["text", "hidden", "cut"] = "text" if isinstance(text, str) else "hidden" if slot.get("texthidden") else "cut"
-    return Seen(title, what, page.get("pageid"), revision.get("revid"), revision.get("timestamp"), revision.get("sha1"), text or "")
+    what: Literal["text", "hidden", "cut"] = "hidden" if slot.get("texthidden") else "text" if _is_text(text) else "cut"
+    stamp, sha1 = _text(revision.get("timestamp", "")), _text(revision.get("sha1", ""))
+    return Seen(title, what, page_id, _number(revision.get("revid")), stamp or None, sha1 or None, text if what == "text" else "")
+
+
+def _number(value: Any) -> int:
+    """A page id or revision number. Raises ValueError for what no database holds as one."""
+    if not isinstance(value, int) or not 0 <= value < 2**63:
+        raise ValueError(f"no page or revision number: {value!r:.40}")
+    return value
+
+
+def _text(value: Any) -> str:
+    """Raises ValueError for what is no text: JSON can hold halves of surrogate pairs."""
+    if not _is_text(value):
+        raise ValueError(f"no text: {value!r:.40}")
+    return str(value)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and not any("\ud800" <= c <= "\udfff" for c in value if c > "\ud7ff")

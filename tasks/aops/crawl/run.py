@@ -117,7 +117,7 @@ class _Crawl:
         try:
             reply = read_reply(query, accepted.reply)
         except (ValueError, TypeError, KeyError, AttributeError) as error:  # JSON in a shape that is not MediaWiki's
-            self._client.reject(accepted, f"cannot read the reply: {error!r}"[:200])
+            self._client.reject(accepted, f"cannot read the reply: {error!a}"[:200])
             return
         with self._archive.write():
             now = self._clock.now()

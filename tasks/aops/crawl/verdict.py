@@ -45,7 +45,7 @@ def judge(status: int, headers: Mapping[str, str], body: bytes, trouble: str = "
     try:
         reply = json.loads(body)
     except (ValueError, RecursionError) as error:
-        return Verdict("trouble", f"no JSON: {error}"[:200])
+        return Verdict("trouble", _plain(f"no JSON: {error}"))
     if not isinstance(reply, dict):
         return Verdict("trouble", "JSON that is no object")
     return _judge_errors(reply, headers)
@@ -89,7 +89,12 @@ def _judge_errors(reply: dict[str, Any], headers: Mapping[str, str]) -> Verdict:
     code, said = str(first.get("code", "?")), str(first.get("text") or first.get("info") or "")
     if code in _BUSY:
         return Verdict("refused", f"API error {code}", retry_after_s(headers))
-    return Verdict("trouble", f"API error {code}: {said}"[:200])
+    return Verdict("trouble", _plain(f"API error {code}: {said}"))
+
+
+def _plain(text: str) -> str:
+    """What a log can hold: JSON may bring halves of surrogate pairs."""
+    return text.encode("utf-8", "backslashreplace").decode()[:200]
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
