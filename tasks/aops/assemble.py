@@ -4,6 +4,7 @@ A pure function of the rows of `Page`; the stages that call it each take their p
 cross-check, and a page whose structure is in doubt gives no votes.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -357,10 +358,11 @@ def _root(into: dict[str, str], id_: str) -> str:
 
 
 def _same_problem(a: ParsedPage, b: ParsedPage) -> bool:
-    """The same choices and much the same words, or almost the same words."""
+    """The same choices and much the same words; without choices the same numbers and almost the same words."""
     alike = fuzz.ratio(text_key(a.statement), text_key(b.statement))
-    same_choices = bool(a.choices) and [*map(value_key, a.choices)] == [*map(value_key, b.choices)]
-    return alike >= (60 if same_choices else 90)
+    if a.choices and b.choices:
+        return alike >= 60 and [*map(value_key, a.choices)] == [*map(value_key, b.choices)]
+    return alike >= 85 and re.findall(r"\d+", a.statement) == re.findall(r"\d+", b.statement)
 
 
 def _same_text(entry: Listed, parsed: ParsedPage) -> bool:

@@ -32,6 +32,8 @@ NOTED = {
     "choices_unbalanced": "braces of a choice do not match",
     "choices_are_figures": "choices are figures, or have no text",
     "no_solution": "no solution was found",
+    "left_out": "a section that is left out (video, links) holds maths or prose, as a solution does",
+    "solutions_gap": "a number is missing among the solutions: two of them may have become one",
     "no_box": "a solution without a boxed answer",
     "answer_unboxed": "the answer was read from a sentence, not from a box",
     "box_unread": "the last box of a solution is no answer of this kind",

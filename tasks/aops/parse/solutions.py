@@ -1,11 +1,12 @@
 """Which sections after the problem are solutions, which belong to one, and which fall away (videos, notes, links)."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
 from tasks.aops.parse.doubts import Doubt
-from tasks.aops.parse.tokens import Masked
+from tasks.aops.parse.tokens import HOLE, Masked
 from tasks.aops.parse.wikitext import Section
 
 THANKS = "thanks"
@@ -23,6 +24,8 @@ _ASIDE = re.compile(
     r"clarification|resources|common mistakes|explanation|similar|related|.*\bnotice|answer key|choices|answer choices",
     re.IGNORECASE,
 )
+_LINKS = re.compile(r"\{\{[^{}]*\}\}|\[\[[^\[\]]*\]\]|\[?https?://[^\s\]]*\]?|^[*#:~].*$|__[A-Z]+__", re.MULTILINE)
+_FEW_CHARACTERS = 120
 _THANKS = re.compile(rf"\({THANKS}: (\d+)\)")
 
 
@@ -49,22 +52,37 @@ def solution_parts(masked: Masked, after: list[Section]) -> tuple[list[SolutionP
         section = after[at]
         children = _children(after, at)
         at += 1 + len(children)
+        if seen_end:
+            doubts.append(Doubt("headings_order", masked.offset(section.start), f"{section.title!r} behind the end"))
         if _SEE.fullmatch(section.title):
             seen_end = True
+            doubts += _left_out(masked, section, children)
         elif _VIDEO.search(section.title):
-            continue
+            doubts += _left_out(masked, section, children)
         elif _SOLUTION.search(section.title):
-            if seen_end:
-                doubts.append(Doubt("headings_order", masked.offset(section.start), f"{section.title!r} behind the end"))
-            group = _group(masked, section, children, doubts)
-            parts += group
+            parts += _group(masked, section, children, doubts)
             numbers += [(int(m[1]), s) for s in (section, *children) if (m := _NUMBER.search(s.title)) and not _VIDEO.search(s.title)]
         elif not _ASIDE.match(section.title) and not re.fullmatch(r"problem.*", section.title, re.IGNORECASE):
             doubts.append(Doubt("unknown_section", masked.offset(section.start), section.title))
+    return parts, doubts + list(_order(masked, numbers, parts))
+
+
+def _order(masked: Masked, numbers: list[tuple[int, Section]], parts: list[SolutionPart]) -> Iterator[Doubt]:
+    """Numbers that go back, or leave one out: a heading is lost, or two are in each other's places."""
     for (a, _), (b, later) in pairwise(numbers):
         if b < a:
-            doubts.append(Doubt("headings_order", masked.offset(later.start), f"solution {b} behind solution {a}"))
-    return parts, doubts
+            yield Doubt("headings_order", masked.offset(later.start), f"solution {b} behind solution {a}")
+        elif b > a + 1:
+            yield Doubt("solutions_gap", masked.offset(later.start), f"solution {b} behind solution {a}")
+    if numbers and parts and numbers[0][0] > 1 and numbers[0][1].start == parts[0].start:
+        yield Doubt("solutions_gap", masked.offset(parts[0].start), f"the first is solution {numbers[0][0]}")
+
+
+def _left_out(masked: Masked, section: Section, children: list[Section]) -> list[Doubt]:
+    """A video or a list of links has no maths, few words, and no sections below."""
+    text = _LINKS.sub("", masked.text[section.body : children[-1].end if children else section.end])
+    prose = bool(children) or any(masked.region(hole).is_maths for hole in re.findall(HOLE, text)) or len(text.strip()) > _FEW_CHARACTERS
+    return [Doubt("left_out", masked.offset(section.start), section.title)] if prose else []
 
 
 def _children(after: list[Section], at: int) -> list[Section]:

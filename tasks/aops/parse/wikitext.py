@@ -22,6 +22,7 @@ _OUTWARD = re.compile(r"\[(?:https?:)?//[^\s\]]+ ?([^\]]*)\]")
 _SUB = re.compile(r"<(su[bp])>([^<>]{1,20})</\1>", re.IGNORECASE)
 _BREAK = re.compile(r"<br\s*/?>|</?(?:p|div|center|li|tr|dd|dl|ul|ol|blockquote)\b[^<>]*>", re.IGNORECASE)
 _HTML = re.compile(r"</?(?:[a-z][a-z0-9]*)(?: [^<>]*)?/?>", re.IGNORECASE)
+_URL_LINE = re.compile(r"^[ \t]*https?://\S+[ \t]*$", re.MULTILINE)
 _MAGIC = re.compile(r"__[A-Z]+__")
 _RULE = re.compile(r"^-{4,}[ \t]*$", re.MULTILINE)
 _STAMP = re.compile(r"\(\[*talk[^)\n]*\)|,? ?\d\d:\d\d, \d{1,2} \w+ \d{4} \([A-Z]{2,5}\)", re.IGNORECASE)
@@ -128,7 +129,7 @@ def plain(masked: Masked, text: str, signed: bool = False) -> str:
     if "~" in text:
         text = _LONE_TILDES.sub("~", _TILDE.sub("", text))
     if signed:
-        text = without_names(text)
+        text = without_names(_URL_LINE.sub("", text) if "://" in text else text)
     text = _LIST.sub(_list_sign(), text)
     if "&" in text:
         text = html.unescape(text).replace("\xa0", " ")
