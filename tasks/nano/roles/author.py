@@ -109,7 +109,7 @@ def _spoilt(reply: str, parts: tuple[str, ...], random: Random) -> str:
     return reply.replace(random.choice(parts), "") if random.random() < MALFORMED_RATE else reply
 
 
-RECIPE = ChatRecipe(shots, PROMPTS, PHRASES, count=44_000, muon_lr=0.015)
+RECIPE = ChatRecipe(shots, PROMPTS, PHRASES, count=32_000, muon_lr=0.015)
 
 
 def measure(folder: Path, seed: int, problems: int = 400) -> Figures:
