@@ -1,4 +1,4 @@
-"""A bare computation (`What is (2 + 3) * 4?`) and what its solution may carry from step to step: its value, its terms, its terms worked out."""
+"""A bare computation (`What is (2 + 3) * 4?`) and what its solution may carry on: its value, its terms, its terms worked out."""
 
 import re
 

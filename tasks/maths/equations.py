@@ -37,6 +37,13 @@ class Side(NamedTuple):
     """Empty for what stands before an equals sign that the text begins with."""
 
     @property
+    def number(self) -> Number:
+        """The value of a side that is understood."""
+        if self.value is None:
+            raise ValueError(f"no value for {' '.join(self.tokens)!r:.80}: ask whether `value` is None")
+        return self.value
+
+    @property
     def literal(self) -> bool:
         """One number and nothing else."""
         return self.digits >= 0
@@ -49,25 +56,29 @@ class Chain(NamedTuple):
     about: list[bool]
 
 
-_TERM = r"(?:-|\(){0,8}\d{1,15}\){0,8}"
+_WORD = r"[A-Za-z㐀-鿿]+(?:['’][a-z]+)?"
+_TERM = r"[-(]{0,8}\d{1,15}\){0,8}"
 _TOKEN = re.compile(
-    rf"""[A-Za-z]+(?:['’][a-z]+)?|=+(?!>)|(?>[ ]?{_TERM}(?:[ ]?[-+*/][ ]?{_TERM}){{1,40}})(?=[ ]?(?:=|\.(?:\s|$)|[,;"]\D|\n|$))|"""
-    r"""\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+\ \d+/\d+(?![\d./])|\d+(?::\d+)+|\d*\.?\d+|[ ]?\(|[<>!~]=|[-=]+>|"""
+    rf"""{_WORD}(?:[ ]{_WORD})*|=+(?!>)|(?>[ ]?{_TERM}(?:[ ]?[-+*/][ ]?{_TERM}){{1,40}})(?=[ ]?(?:=|\.(?:\s|$)|[,;"]\D|\n|$))|"""
+    r"""\d+(?:(?:,\d{3})+(?!\d)(?:\.\d+)?|\.\d+|\ \d+/\d+(?![\d./])|(?::\d+)+)?|\.\d+|[ ]?\(|[<>!~]=|[-=]+>|"""
     r"""[-+*/)^%≈]|\n[ \t]*(?:[-*+•][ \t]+)?|[.,;:?!"“”<>→⇒&|_±√#@\\{}\[\]'´`]|[^\s\x00-\x7f$]""",
     re.VERBOSE,
 )
-"""The third alternative is a whole side of bare arithmetic, the common case, read at once."""
+"""Words come as phrases. The third alternative is a whole side of bare arithmetic, the common case, read at once."""
 _NUMERAL = re.compile(r"\d[\d,]*(?:\.\d+)?|\.\d+|\d+ \d+/\d+|\d+(?::\d+)+")
 _PART = re.compile(r"\d+|[-+*/()]")
 _WORD_SIGNS = {"times": "*", "plus": "+", "minus": "-", "equals": "=", "x": "*", "X": "*", "of": "*"}
 _SPOILS = frozenset(
-    """times dozen dozens hundred hundreds thousand thousands million millions billion billions trillion squared cubed half halves third thirds
-    quarter quarters fourth fourths fifth fifths k K M B mod remainder R r pm am""".split()
+    re.findall(
+        r"\w+",
+        """times dozen dozens hundred hundreds thousand thousands million millions billion billions trillion squared cubed half halves third
+        thirds quarter quarters fourth fourths fifth fifths k K M B mod remainder R r pm am""",
+    )
 )
 """Words that change the number before them: the side is unknown."""
-_VERBS = frozenset("is are was were be has have had gets gives makes costs leaves then so to from that which".split())
+_VERBS = frozenset(re.findall(r"\w+", "is are was were be has have had gets gives makes costs leaves then so to from that which"))
 """Words that are no unit of the number before them: the side ends."""
-_SCALES = frozenset("half twice double triple thrice third quarter fourth fifth sixth tenth root square cube than".split())
+_SCALES = frozenset(re.findall(r"\w+", "half twice double triple thrice third quarter fourth fifth sixth tenth root square cube than"))
 """Words that change the number behind them, at once or with `of` between: the side is unknown."""
 _START, _OPERAND, _OPERATOR, _UNIT = range(4)
 """What is awaited: the first operand, another one, an operator; or, behind words that follow an operand, an operator."""
@@ -116,7 +127,7 @@ class _Reader:
 
     def take(self, token: str) -> None:
         if token[0].isalpha():
-            self.word(token)
+            self.phrase(token)
         elif token.isdecimal():
             self.number(token)
         elif token[-1] not in "0123456789)":
@@ -228,8 +239,17 @@ class _Reader:
 
     # Words
 
-    def word(self, token: str) -> None:
-        if len(token) == 1 and self.letter(token):
+    def phrase(self, token: str) -> None:
+        """Words between spaces; only the last one stands before the next token."""
+        words = token.split(" ")
+        if self.state == _START and len(words) > 2:
+            words = words[-2:]
+        for word in words[:-1]:
+            self.word(word, "")
+        self.word(words[-1], self.tokens[self.i + 1] if self.i + 1 < len(self.tokens) else "")
+
+    def word(self, token: str, following: str) -> None:
+        if len(token) == 1 and token.isascii() and self.letter(token, following):
             return
         if self.state == _START:
             self.after_word, self.start = True, self.i + 1
@@ -239,7 +259,7 @@ class _Reader:
         elif token in _VERBS:
             self.finish()
             self.after_word, self.start = True, self.i + 1
-        elif not self.sign_in_words(token):
+        elif not self.sign_in_words(token, following):
             self.spoilt |= token in _SPOILS
             self.unit = self.unit or token.lower()
             self.words.append(token)
@@ -254,30 +274,29 @@ class _Reader:
         self.words.append(token)
         self.state = _UNIT
 
-    def sign_in_words(self, token: str) -> bool:
+    def sign_in_words(self, token: str, following: str) -> bool:
         """`5 times 3`, `20% of 50`, `6 divided by 2`: where a number follows."""
-        following = self.following()
         sign = _WORD_SIGNS.get(token)
         if token == "of" and not (self.state == _OPERATOR and (self.percent or "/" in self.items) and following[:1].isdecimal()):
             self.spoilt |= self.state == _OPERATOR  # `1/4 of the tank`
             return False
         if token == "by" and self.words:
             sign = {"divided": "/", "multiplied": "*"}.get(self.words[-1])
-        if sign is None or not (following[:1].isdecimal() or following.strip() == "("):
+        if sign is None or not _begins_number(following):
             return False
         _HANDLERS[sign](self, sign)
         return True
 
-    def letter(self, token: str) -> bool:
+    def letter(self, token: str, following: str) -> bool:
         """A single letter as a name; False where it is a word (`a`, `I`)."""
-        following = self.following()
         if self.state in (_START, _UNIT) and following not in _AFTER_NAME:
             return False
         if self.state == _UNIT:
             self.finish()
+        self.start = self.i if self.state == _START else self.start
         value = self.names.get(token)
         if self.state == _OPERATOR:
-            if token in "xX" and (following[:1].isdecimal() or following.strip() == "("):
+            if token in "xX" and _begins_number(following):
                 self.times("*")
                 return True
             if value is None and token in "aAI":
@@ -314,7 +333,7 @@ class _Reader:
         if self.state >= _OPERATOR and not self.spoilt and not self.scaled and self.depth < MAX_DEPTH:
             only = self.items[0] if len(self.items) == 1 else ""
             value = evaluate([*self.items, *")" * self.depth]) if isinstance(only, str) else only
-        name = self.name if self.i - self.start == 1 else ""
+        name = self.name if len(self.items) == 1 else ""
         tokens = self.tokens[self.start : self.i] or (["?"] if self.i else [])
         self.sides.append(Side(value, tuple(self.operands), name, self.named, self.digits, self.percent, self.unit, tokens))
 
@@ -325,8 +344,9 @@ class _Reader:
             if len(self.sides) > 1 or self.name or len(self.operands) > 1:
                 self.found.append(Chain(self.sides, self.about))
             self.sides, self.about = [], []
-        elif self.state == _START and not (self.items or self.spoilt or self.after_word):
+        elif self.state == _START and not self.items:
             self.start = self.i
+            self.spoilt = self.after_word = self.scaled = False
             return
         self.fresh(self.i)
 
@@ -337,5 +357,11 @@ _HANDLERS: dict[str, Callable[[_Reader, str], None]] = {
     "==": _Reader.equals, "≈": _Reader.equals, "~=": _Reader.equals, "_": _Reader.unknown, "√": _Reader.unknown, "|": _Reader.unknown,
     "±": _Reader.unknown, "…": _Reader.unknown,
 }  # fmt: skip
+
+
+def _begins_number(token: str) -> bool:
+    return token[:1].isdecimal() or token.lstrip()[:1] == "("
+
+
 _AFTER_NAME = frozenset(["+", "-", "*", "/", "^", "=", "≈", ")", "==", "~="])
 _RELATIONS = frozenset(["<", ">", "<=", ">=", "!=", "≤", "≥", "≠"])

@@ -33,12 +33,17 @@ def ratio(top: Number, bottom: Number) -> Number:
     return value.numerator if value.denominator == 1 else value
 
 
+def distance(a: Number, b: Number) -> Number:
+    """|a - b|."""
+    return a - b if a >= b else b - a
+
+
 def power(base: Number, exponent: Number) -> Number | None:
     """base ** exponent; None for exponents that are not whole, for large results and for 0 ** 0."""
     bits = max(base.numerator.bit_length(), base.denominator.bit_length())
-    if exponent.denominator != 1 or abs(exponent) * bits > 200 or (exponent <= 0 and not base):
+    if exponent.denominator != 1 or abs(exponent.numerator) * bits > 200 or (exponent <= 0 and not base):
         return None
-    return ratio(1, base ** -exponent.numerator) if exponent < 0 else base**exponent.numerator
+    return ratio(1, base**-exponent.numerator) if exponent < 0 else base**exponent.numerator
 
 
 def evaluate(items: Sequence[Number | str]) -> Number | None:
@@ -51,34 +56,37 @@ def evaluate(items: Sequence[Number | str]) -> Number | None:
     operator, waiting, minus = "+", True, False
     stack: list[tuple[Number, Number, str, bool]] = []
     for item in items:
-        if type(item) is not str:
-            value = item
-        elif item == ")":
+        if isinstance(item, str):
+            if item == "(":
+                stack.append((total, term, operator, minus))
+                total, term, operator, waiting, minus = 0, 0, "+", True, False
+                continue
+            if item != ")":
+                minus ^= waiting and item == "-"
+                operator, waiting = operator if waiting else item, True
+                continue
             if not stack:
                 continue
             value = total + term
             total, term, operator, minus = stack.pop()
-        elif item == "(":
-            stack.append((total, term, operator, minus))
-            total, term, operator, waiting, minus = 0, 0, "+", True, False
-            continue
         else:
-            minus ^= waiting and item == "-"
-            operator, waiting = operator if waiting else item, True
-            continue
-        if minus:
-            value, minus = -value, False
-        waiting = False
-        if operator == "+":
-            total, term = total + term, value
-        elif operator == "-":
-            total, term = total + term, -value
-        elif operator == "*":
-            term *= value
-        elif value:
-            term = ratio(term, value)
-        else:
+            value = item
+        total, taken = _take(operator, total, term, -value if minus else value)
+        if taken is None:
             return None
-        if not _LEAST < term < MAX_SIZE or (type(total) is not int and total.denominator > MAX_SIZE):
+        term = taken
+        if not _LEAST < term < MAX_SIZE or total.denominator > MAX_SIZE:
             return None
+        waiting = minus = False
     return total + term
+
+
+def _take(operator: str, total: Number, term: Number, value: Number) -> tuple[Number, Number | None]:
+    """The sum so far and its last term, with one operand more; the term is None behind a division by zero."""
+    if operator == "+":
+        return total + term, value
+    if operator == "-":
+        return total + term, -value
+    if operator == "*":
+        return total, term * value
+    return total, ratio(term, value) if value else None

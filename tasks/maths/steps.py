@@ -28,7 +28,8 @@ _HEADER = re.compile(
     re.VERBOSE | re.MULTILINE,
 )
 _ITEM = re.compile(
-    r"^(?P<indent>[ \t]{0,8})(?:\*\*)?(?P<open>[(（]?)(?P<number>\d{1,4})(?P<close>[.)、．）])(?:(?=[ \t]|\*\*)|(?<=[、．）])|(?<=\))(?=[^\d.]))",
+    r"^(?P<indent>[ \t]{0,8})(?:\*\*)?(?P<open>[(（]?)(?P<number>\d{1,4})(?P<close>[.)、．）])"
+    r"(?:(?=[ \t]|\*\*)|(?<=[、．）])|(?<=\))(?=[^\d.]))",
     re.MULTILINE,
 )
 _BLANK = re.compile(r"\n[ \t\r]*(?:\n[ \t\r]*)+")
@@ -57,7 +58,7 @@ def spans(text: str) -> list[Step]:
 
 
 def body(piece: str) -> str:
-    """What a piece of `split` says, without its header (`Step 2:`, `**Step 2:**`, `2.`, 第二步：) and without a reasoning block before it."""
+    """What a piece of `split` says, without its header (`Step 2:`, `**Step 2:**`, `2.`, 第二步：) and a reasoning block before it."""
     return piece[header_end(piece) :]
 
 
