@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from flows import cli_crawl, cli_look, cli_review, cli_services, screen
+from flows import cli_crawl, cli_look, cli_rescan, cli_review, cli_services, screen
 from flows.config import RecipeConfig, check_inputs, load_config, load_recipe
 from flows.graph import UsageError
 from flows.make import Line
@@ -148,3 +148,4 @@ cli_look.add_to(app)
 cli_review.add_to(app)
 cli_services.add_to(app)
 cli_crawl.add_to(app)
+cli_rescan.add_to(app)

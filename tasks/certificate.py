@@ -41,7 +41,7 @@ def certify(
         "version_digest": version_digest,
         "index_digest": index.digest,
         "rule": dataclasses.asdict(config.rule),
-        "benchmarks": _benchmarks(index.protected),
+        "benchmarks": benchmarks_of(index.protected),
         "columns": list(columns),
         "rows": table.num_rows,
         "hits": [hit for column in columns for hit in _hits(table, column, index)],
@@ -50,7 +50,7 @@ def certify(
     }
 
 
-def _benchmarks(protected: pa.Table) -> list[dict[str, Any]]:
+def benchmarks_of(protected: pa.Table) -> list[dict[str, Any]]:
     """Name, number of texts and hash of each protected set."""
     names = protected["benchmark"].to_pylist()
     sets: dict[str, list[Any]] = {name: [] for name in sorted(set(names))}

@@ -6,7 +6,7 @@ changed numbers, embedded copies and paraphrases (measured in docs/lab/2026-11-2
 
 import functools
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -178,6 +178,13 @@ def _marks(ids: pa.Array, found: list[_Checked], index: Index) -> pa.Table:
         "span_end": pa.array([end for _, end in spans], pa.int64()).take(pick),
     }
     return pa.table(values, schema=arrow_schema(Mark))
+
+
+def marks_of(rows: pa.Table, columns: Sequence[str], index: Index) -> pa.Table:
+    """A Mark for each of `rows`, which have ids and belong to problems, with the strongest hit in any of `columns`; sorted by id."""
+    ids, places = rows["id"].combine_chunks(), np.arange(rows.num_rows)
+    marks = _marks(ids, [_Checked(column, rows[column], ids, index.check(rows[column]), places) for column in columns], index)
+    return marks.set_column(1, marks.schema.field("problem_id"), rows["problem_id"]).sort_by("id")
 
 
 def _characters(text: str, start: int, stop: int) -> tuple[int, int]:

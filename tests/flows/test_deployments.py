@@ -28,7 +28,7 @@ def schema(name: str) -> dict:
 
 
 def test_every_recipe_has_a_deployment_under_its_name():
-    assert {*recipe_names(), "crawl", "reconcile"} == set(DEPLOYMENTS)
+    assert {*recipe_names(), "crawl", "reconcile", "rescan", "review"} == set(DEPLOYMENTS)
     for name in DEPLOYMENTS:
         assert DEPLOYMENTS[name]["entrypoint"] == f"flows.deployed.{name}"
 
@@ -61,7 +61,7 @@ def defaults(name: str) -> dict:
 def test_an_unknown_entrypoint_names_the_flows():
     import flows.deployed
 
-    with pytest.raises(AttributeError, match=r"no flow 'tinny': have \[.*'gsm8k', .*'tiny'.*'reconcile'\]"):
+    with pytest.raises(AttributeError, match=r"no flow 'tinny': have \[.*'gsm8k', .*'tiny'.*'reconcile', 'rescan'\]"):
         flows.deployed.tinny  # noqa: B018
 
 
