@@ -61,7 +61,7 @@ def defaults(name: str) -> dict:
 def test_an_unknown_entrypoint_names_the_flows():
     import flows.deployed
 
-    with pytest.raises(AttributeError, match=r"no flow 'tinny': have \[.*'gsm8k', .*'tiny'.*'reconcile', 'rescan'\]"):
+    with pytest.raises(AttributeError, match=r"no flow 'tinny': have \[.*'gsm8k', .*'tiny'.*'reconcile', 'rescan', 'review'\]"):
         flows.deployed.tinny  # noqa: B018
 
 
