@@ -6,7 +6,7 @@ without an end token; a step that ends its solution, and a whole solution, with 
 
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -14,7 +14,7 @@ from models.engine import Message, Prompt
 from storage.ids import digest
 from storage.schemas import Checkpoint
 from tasks.prompts import PromptText, fill
-from tasks.stage import Dataset, ModelFolder, Workdir, stage
+from tasks.stage import Dataset, ModelFolder, Runtime, Workdir, stage
 from tasks.training import Result, TrainConfig, progress_into, rows_of, serve, train
 
 
@@ -31,7 +31,7 @@ class TrainDpoConfig(TrainConfig):
     """Weight of the mean negative log-likelihood of the chosen tokens, added to the loss (the SFT mix); 0 is the published loss."""
     held_out: float = Field(0.0, ge=0, lt=1)
     """Share of the problems whose pairs are not trained on: reward accuracy and margin on them are reported in progress.jsonl."""
-    eval_steps: int = Field(10, ge=1)
+    eval_steps: Annotated[int, Runtime()] = Field(10, ge=1)
     """Steps between those reports."""
     lr: float = Field(5e-7, gt=0)
     """Peak learning rate (AdamW)."""
