@@ -15,7 +15,7 @@ from benchmarks.lab.pairs import CONTINUATIONS, SAMPLES, make_pairs
 from benchmarks.lab.play import Lab, model_digest, tasks_of
 from benchmarks.lab.plot import Line, plot
 from benchmarks.lab.statistics import difference, estimate
-from benchmarks.lab.training import ARMS, BATCH, BETA, EPOCHS, Arm, train_arm
+from benchmarks.lab.training import ARMS, BATCH, BETA, EPOCHS, TRAP, Arm, train_arm
 from storage.schemas import StepPair
 from tasks.nano_problems import as_problem
 
@@ -101,7 +101,8 @@ class Experiment:
 
     def _train(self, seed: int, arm: Arm, lr: float) -> list[dict[str, float]]:
         pairs = self.pairs(seed)
-        rows = pairs.train if arm.winners == "own" else pairs.reworded
+        ended = [dataclasses.replace(pair, chosen_ends=True, rejected_ends=True) for pair in pairs.train]
+        rows = {"own": pairs.train, "reworded": pairs.reworded, "ended": ended}[arm.winners]
         print(f"seed {seed}: training {arm.name} at {lr:g}", flush=True)
         return train_arm(arm, lr, seed, base(self.work, seed), rows, pairs.held_out, self._folder(seed, arm, lr))
 
@@ -153,6 +154,8 @@ def run(work: Path, seeds: Sequence[int], plots: Path, size: Size = Size(), arms
     print_sweep(sweep, best)
     scores = {"SFT base": [experiment.base_scores(seed) for seed in seeds]}
     scores |= {arm.name: [experiment.arm_scores(seed, arm, best[arm.name], "test") for seed in seeds] for arm in arms}
+    if "Step-DPO + NLL" in best:
+        print_trap(experiment, best["Step-DPO + NLL"])
     print("\npairs:", *(f"seed {seed}: {experiment.pairs(seed).counts}" for seed in seeds), sep="\n")
     if len(seeds) < 2:
         return
@@ -173,6 +176,13 @@ def print_sweep(sweep: dict[str, dict[float, float]], best: dict[str, float]) ->
     print("|---" * (len(rates) + 2) + "|")
     for name, rates in sweep.items():
         print(f"| {name} | " + " | ".join(f"{100 * value:.1f}" for value in rates.values()) + f" | {best[name]:g} |")
+
+
+def print_trap(experiment: Experiment, lr: float) -> None:
+    """What an end token on every step does, on the sweep's seed."""
+    found = experiment.arm_scores(SWEEP_SEED, TRAP, lr, "validation")
+    shares = ", ".join(f"{metric} {100 * sum(found[metric]) / len(found[metric]):.1f}" for metric in ("greedy", "avg"))
+    print(f"\n{TRAP.name}, seed {SWEEP_SEED}, validation, at {lr:g}: {shares}")
 
 
 def print_results(scores: Scores) -> None:

@@ -22,13 +22,13 @@ MAX_LENGTH = 512
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """What a training is: `winners` says whose better steps it sees."""
+    """What a training is: `winners` says whose better steps it sees (`ended`: the base's own, every one with an end token, as TRL would)."""
 
     name: str
     method: Literal["sft", "dpo"]
     what: Literal["step", "whole"]
     nll: float = 0.0
-    winners: Literal["own", "reworded"] = "own"
+    winners: Literal["own", "reworded", "ended"] = "own"
 
 
 ARMS = (
@@ -40,6 +40,9 @@ ARMS = (
     Arm("Step-DPO + NLL", "dpo", "step", nll=1.0),
     Arm("Step-DPO, reworded winners", "dpo", "step", winners="reworded"),
 )
+
+TRAP = Arm("Step-DPO + NLL, end token on every step", "dpo", "step", nll=1.0, winners="ended")
+"""What TRL makes of step pairs when it encodes them itself."""
 
 
 def train_arm(
