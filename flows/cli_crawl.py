@@ -1,5 +1,6 @@
 """Commands of the AoPS wiki: `mathmill crawl`, and `mathmill demo-site`, which serves an invented one on this machine."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ from pydantic import ValidationError
 from flows import screen
 from flows.graph import UsageError
 from flows.places import aops_folder, store_root
+from flows.report import own_command
 from tasks.aops.archive import Archive
 from tasks.aops.contests import schedule
 from tasks.aops.crawl.access import EVERYTHING, CrawlConfig
@@ -81,7 +83,7 @@ def _show(report: CrawlReport, archive: Path, as_json: bool) -> None:
     }
     screen.facts(facts | ({"evidence": report.evidence} if report.evidence else {}), as_json)
     if report.state == "finished":
-        screen.note(f"next:    mathmill run aops --input pages={archive}")
+        screen.note(f"next:    {own_command()} run aops --input pages={shlex.quote(str(archive))}")
 
 
 def demo_site(
@@ -98,7 +100,7 @@ def demo_site(
     with WikiServer(wiki, port=port) as server:
         screen.note(f"{len(wiki.pages)} pages at {server.url}/wiki/index.php    stop with Ctrl-C")
         contests = " ".join(f'--contest "{kind}"' for kind in KINDS[:2])
-        crawling = f"mathmill crawl --site {server.url} {contests} --year {year[0]} --interval 0.1"
+        crawling = f"{own_command()} crawl --site {server.url} {contests} --year {year[0]} --interval 0.1"
         screen.note(f"next:    {crawling} --contact you@example.org --accept-terms")
         try:
             server.wait()

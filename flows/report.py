@@ -180,7 +180,7 @@ def samples(store: Store, versions: Sequence[Version]) -> list[dict[str, Any]]:
 def what_next(store: Store, config: RecipeConfig, lines: Sequence[Line]) -> list[tuple[str, str]]:
     """(command, what it shows): what a person may want to type after this run, with names and ids that exist."""
     where = "" if store.root == store_root() else f" --store {shlex.quote(str(store.root))}"
-    mathmill = _command()
+    mathmill = own_command()
     versions = [line.version for line in lines]
     best = next((v for v in versions if v.row_type == "Example"), versions[-1])
     lost = next((v for v in versions if v.balance.quarantined), None) or next((v for v in versions if v.balance.rejected), None)
@@ -195,7 +195,7 @@ def what_next(store: Store, config: RecipeConfig, lines: Sequence[Line]) -> list
     return commands
 
 
-def _command() -> str:
+def own_command() -> str:
     """How this person can type the command: its name, or its path where no shell would find it (`make demo` activates nothing)."""
     own = Path(sys.executable).with_name("mathmill")
     if shutil.which("mathmill") or not own.exists():
