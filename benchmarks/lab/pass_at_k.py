@@ -1,5 +1,6 @@
 """pass@k and maj@k of the base models for k = 1 to 32: how much there is to gain by choosing among samples, and how much a vote gains."""
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -37,7 +38,7 @@ def run(work: Path, seeds: Sequence[int], plots: Path) -> None:
     for seed in seeds:
         model = base(work, seed)
         decides = [PROBLEMS, SAMPLES, TEMPERATURE, model_digest(model)]
-        found.append(cells.get(f"scores-{seed}", decides, lambda model=model, seed=seed: measure(lab, model, seed)))
+        found.append(cells.get(f"scores-{seed}", decides, functools.partial(measure, lab, model, seed)))
     table = {name: [estimate([scores[name][i] for scores in found]) for i in range(len(KS))] for name in ("pass", "maj")}
     print("\n| k | pass@k | maj@k | maj@k - pass@1 |\n|---|---|---|---|")
     for i, k in enumerate(KS):

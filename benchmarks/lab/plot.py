@@ -1,6 +1,6 @@
 """Line plots as SVG, written by hand: a few kilobytes, no dependency, readable in a diff."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 from math import floor, log10
 from pathlib import Path
@@ -59,7 +59,7 @@ def _ticks(low: float, high: float) -> list[float]:
     return [n * step for n in range(first, int(high // step) + 1)]
 
 
-def _curve(line: Line, colour: str, number: int, points: list[str], at) -> list[str]:
+def _curve(line: Line, colour: str, number: int, points: list[str], at: Callable[[float, float], str]) -> list[str]:
     y = _TOP + 16 * number + 10
     parts = [f'<polyline points="{" ".join(points)}" fill="none" stroke="{colour}" stroke-width="2"/>']
     parts += [f'<circle cx="{p.split(",")[0]}" cy="{p.split(",")[1]}" r="2.5" fill="{colour}"/>' for p in points if len(points) <= 20]

@@ -1,5 +1,6 @@
 """SFT learning curves of the nano solver: accuracy against worked problems seen from scratch, and against rows of own right replies."""
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -50,7 +51,7 @@ def _own(cells: Cells, experiment: Experiment, seed: int, metric: str) -> list[l
     decides = [model_digest(start), LR, BATCH, EPOCHS, size.problems, size.skip, size.test, size.draws]
     out = [experiment.base_scores(seed)[metric]]
     for count in ROWS:
-        found = cells.get(f"own-{seed}-{count}", decides, lambda count=count: _train_and_score(experiment, seed, count))
+        found = cells.get(f"own-{seed}-{count}", decides, functools.partial(_train_and_score, experiment, seed, count))
         out.append(found[metric])
     return out
 

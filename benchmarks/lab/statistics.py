@@ -39,7 +39,7 @@ def estimate(scores: Sequence[Sequence[float]], resamples: int = RESAMPLES) -> E
 
 def difference(ours: Sequence[Sequence[float]], theirs: Sequence[Sequence[float]]) -> Estimate:
     """`ours - theirs`, paired by seed and problem: both are resampled together."""
-    return estimate([np.subtract(a, b) for a, b in zip(ours, theirs, strict=True)])
+    return estimate([np.subtract(a, b).tolist() for a, b in zip(ours, theirs, strict=True)])
 
 
 def _resampled(rows: Sequence[np.ndarray], resamples: int) -> np.ndarray:

@@ -22,7 +22,7 @@ MAX_LENGTH = 512
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """What a training is: `winners` says whose better steps it sees (`ended`: the base's own, every one with an end token, as TRL would)."""
+    """What a training is: `winners` says whose better steps it sees (`ended`: the base's own, each with an end token, as TRL would)."""
 
     name: str
     method: Literal["sft", "dpo"]
