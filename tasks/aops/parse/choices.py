@@ -13,11 +13,14 @@ from tasks.aops.parse.tokens import HOLE, Masked, Region
 
 _COMMAND = r"(?:\\(?:textbf|textrm|textit|text|mathbf|mathrm|mathit|boldsymbol|bold|bf|rm|mbox|hbox)(?![a-zA-Z])\s*)"
 _GAP = r"(?:\\[ ,;:!]|~|\s|\\q?quad(?![a-zA-Z]))*"
+_BRACE = r"(?:\{\s*)?"
 _IN_MATHS = re.compile(
-    rf"(?P<open>{{?\s*{_COMMAND}?\{{?\s*{_COMMAND}?\{{?\s*)\(\s*{_COMMAND}?\{{?\s*{_COMMAND}?\{{?\s*(?P<letter>[A-E])\s*\}}?{_GAP}\}}?\s*\){_GAP}(?P<close>\}}*)"
-    rf"|(?P<open2>{_COMMAND}\{{\s*)(?P<letter2>[A-E])\s*[).:]{_GAP}\}}"
+    rf"(?P<open>{_BRACE}{_COMMAND}?{_BRACE}{_COMMAND}?{_BRACE})\(\s*{_COMMAND}?{_BRACE}{_COMMAND}?{_BRACE}(?P<letter>[A-E])\s*\}}?{_GAP}\}}?\s*\){_GAP}\}}*"
+    rf"|{_COMMAND}\{{\s*(?P<letter2>[A-E])\s*[).:]{_GAP}\}}"
 )
-_IN_TEXT = re.compile(r"(?:^[*#: \t]*|(?<=\s))\(([A-E])\)|^[*#: \t]*([A-E])[.)](?=\s)", re.MULTILINE)
+_FUNCTION = re.compile(r"(?:\\(?:sin|cos|tan|log|ln|max|min|gcd|det|operatorname\s*\{[^{}]*\})|(?<![\\a-zA-Z])[a-zA-Z]'*)$")
+"""What `(A)` is an argument of."""
+_IN_TEXT = re.compile(r"(?:^[*#: \t']*|(?<=[\s']))\(([A-E])\)'*|^[*#: \t']*([A-E])[.)](?=\s)", re.MULTILINE)
 _SEPARATORS = re.compile(
     r"(?:\\q?quad(?![a-zA-Z])|\\enspace|\\hspace\*?\{[^{}]*\}|\\hfill|\\(?:newline|linebreak)(?![a-zA-Z])|\\[ ,;:!\\]|[~&,;]|\s)+$"
 )
@@ -37,6 +40,8 @@ class Marker:
     """Of the hole, or of the marker in plain text; in masked text."""
     region: Region | None = None
     inner: tuple[int, int] = (0, 0)
+    form: str = ""
+    """How the letter is set: equal for the five markers of one problem, as a rule."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +55,10 @@ class Found:
 
 def find_choices(masked: Masked, start: int, end: int) -> tuple[Found | None, list[Doubt]]:
     """The choices in masked.text[start:end], or None; and what is doubtful about them."""
-    markers = list(_markers(masked, start, end))
-    runs = [markers[i : i + 5] for i in range(len(markers)) if "".join(m.letter for m in markers[i : i + 5]) == "ABCDE"]
+    every = list(_markers(masked, start, end))
+    alike = [[m for m in every if m.form == form] for form in dict.fromkeys(m.form for m in every)]
+    markers = next((group for group in alike if _runs(group)), every)
+    runs = _runs(markers)
     if not runs:
         at = masked.offset(markers[0].place if markers else start)
         seen = "".join(m.letter for m in markers)
@@ -70,18 +77,30 @@ def find_choices(masked: Masked, start: int, end: int) -> tuple[Found | None, li
     return Found(values, _line_start(masked, run[0], start), stop), doubts
 
 
+def _runs(markers: list[Marker]) -> list[list[Marker]]:
+    """Every five in a row that are A to E."""
+    fives = (markers[i : i + 5] for i in range(len(markers) - 4))
+    return [five for five in fives if [m.letter for m in five] == list("ABCDE")]
+
+
 def _markers(masked: Masked, start: int, end: int) -> Iterator[Marker]:
     """Every `(A)` to `(E)` between two places of the masked text, in order."""
     text = masked.text
     for match in re.finditer(rf"{HOLE}|{_IN_TEXT.pattern}", text[start:end], re.MULTILINE):
         place = start + match.start()
         if match[1] or match[2]:
-            yield Marker(match[1] or match[2], place, start + match.end())
+            yield Marker(match[1] or match[2], place, start + match.end(), form="text")
             continue
         region = masked.region(text[place])
         if region.is_maths:
-            for inside in _IN_MATHS.finditer(region.inner):
-                yield Marker(inside["letter"] or inside["letter2"], place, place + 1, region, inside.span())
+            yield from _markers_in_maths(region, place)
+
+
+def _markers_in_maths(region: Region, place: int) -> Iterator[Marker]:
+    for match in _IN_MATHS.finditer(region.inner):
+        letter = match["letter"] or match["letter2"]
+        if match["open"] or not _FUNCTION.search(region.inner, 0, match.start()):
+            yield Marker(letter, place, place + 1, region, match.span(), "".join(match[0].replace(letter, "", 1).split()))
 
 
 def _end_of_last(masked: Masked, last: Marker, end: int) -> int:

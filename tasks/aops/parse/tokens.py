@@ -19,7 +19,7 @@ FIRST_HOLE = 0xE100
 HOLE = "[\ue100-\uf8ff]"
 """Character class of the holes, for regular expressions."""
 _MOST_HOLES = 0xF8FF - FIRST_HOLE
-MOST_CHARACTERS = 400_000
+MOST_CHARACTERS = 200_000
 """A page longer than this is no page of a contest."""
 
 HEADING = re.compile(r"^(={1,6})(?!=)[ \t]*(.+?)[ \t]*(={1,6})[ \t.]*$", re.MULTILINE)

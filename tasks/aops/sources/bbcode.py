@@ -20,7 +20,7 @@ _TAG = re.compile(
     r"\[/?(?:b|i|u|s|color|size|center|list|url|quote|hide|font|left|right|justify|sub|sup|tip|email|rule|hr|spoiler|td|tr|table)\b[^\[\]\n]*\]",
     re.I,
 )
-_EMOJI = re.compile(r"(?<![\w:]):(?:[a-z][a-z_0-9]{1,20}|[()DPpoO|?]{1,2}|-?[)(DP]):(?![\w:])")
+_EMOJI = re.compile(r"(?<![\w:]):[a-z][a-z_0-9]{1,20}:(?![\w:])|(?:^|(?<=\s))[:;]-?[()DPp|](?!\w)", re.MULTILINE)
 _RAISED = re.compile(r":([\^_])(-?\w{1,4}):")
 _HEADING_LIKE = re.compile(r"^([=*#:;])", re.MULTILINE)
 _ANGLE = re.compile(r"<(?!/?su[bp]>|br\s*/?>)", re.IGNORECASE)

@@ -23,6 +23,8 @@ def read_warc(stream: BinaryIO, name: str) -> Iterator[RawPage | Refused]:
     """Every response of the wiki. Raises ValueError, naming the file, where it is no WARC."""
     try:
         for record in ArchiveIterator(stream):
+            if record.format != "warc":  # what begins like nothing else is taken for the older ARC
+                raise ValueError(f"{name} is no WARC file, or is damaged: it does not begin with WARC/1")
             url = record.rec_headers.get_header("WARC-Target-URI") or ""
             if record.rec_type == "response" and _of_wiki(url):
                 yield from _response(record, url)
@@ -39,7 +41,9 @@ def _response(record: Any, url: str) -> Iterator[RawPage | Refused]:
     status = record.http_headers.get_statuscode() if record.http_headers else "?"
     body = record.content_stream().read(_MOST_BYTES + 1)
     kind = (record.http_headers.get_header("Content-Type") or "").lower() if record.http_headers else ""
-    if len(body) > _MOST_BYTES:
+    if record.raw_stream.limit > 0 and len(body) <= _MOST_BYTES:
+        yield Refused(title or url, "cut off", f"{record.raw_stream.limit} bytes are missing at the end of the file")
+    elif len(body) > _MOST_BYTES:
         yield Refused(title or url, "too large", f"more than {_MOST_BYTES} bytes")
     elif status == "404" and title:
         yield gone_page(title, "missing")
