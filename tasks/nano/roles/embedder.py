@@ -25,7 +25,7 @@ from tasks.nano.roles.concept_texts import TEXTS
 from tasks.nano.training import Batch, Rows, optimizers, schedule, train
 from tasks.nano.world import Task, World, phrase
 
-PAIRS = 12_000
+PAIRS = 8_000
 BATCH = 50
 """Pairs of a step: each text has the other 49 partners as its negatives."""
 TEMPERATURE = 0.05

@@ -108,7 +108,7 @@ def _reply(ratings: Mapping[str, Seen], random: Random) -> str:
 
 def recipe(name: str) -> ChatRecipe:
     """How the judge `name` is trained."""
-    return ChatRecipe(functools.partial(shots, JUDGES[name]), ("judge_problem",), PHRASES, count=14_000, muon_lr=0.015)
+    return ChatRecipe(functools.partial(shots, JUDGES[name]), ("judge_problem",), PHRASES, count=9_000, muon_lr=0.015)
 
 
 def train(name: str, seed: int, work: Path, save_every: int) -> Trained:
