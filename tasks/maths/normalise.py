@@ -6,6 +6,7 @@ Kept by one name: what has a LaTeX name only (`∩` is `\cap`, `π` is `\pi`). T
 `tasks.maths.tokens` does the same to Arrow columns.
 """
 
+import re
 import unicodedata
 from collections.abc import Iterator, Mapping
 
@@ -55,6 +56,8 @@ NUMERALS: Mapping[str, str] = _VALUES
 """Words that are numbers, besides the runs of digits, and the digits of each."""
 STEM = 5
 """So many first letters stand for a word where its ending does not matter."""
+
+_ASCII = re.compile(r"\\?[A-Za-z]+|[0-9]+")
 
 DIGIT, LETTER, CJK, SYMBOL = 1, 2, 3, 4
 """Kinds of character."""
@@ -122,6 +125,9 @@ def token_spans(text: str) -> list[tuple[int, int]]:
 
     Where NFKC joins characters over the end of a token, which no mathematical text does, every token is the whole text.
     """
+    if text.isascii():
+        runs = ((run[0], run.end()) for run in _ASCII.finditer(text))
+        return [(stop - len(run.lstrip("\\")), stop) for run, stop in runs if run[0] != "\\" or run[1:].lower() not in DROPPED]
     folded = [fold(char) for char in text]
     place = [at for at, chars in enumerate(folded) for _ in chars]
     spans = [(place[start], place[stop - 1] + 1) for _, start, stop in _tokens("".join(folded))]
