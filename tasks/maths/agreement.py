@@ -13,7 +13,7 @@ _BINARY_DIGITS = 9
 
 def goes_on(a: Side, b: Side) -> bool:
     """Whether b is a calculation that starts from the value of a, as in `1 + 2 = 3 * 4 = 12`."""
-    return len(b.operands) > 1 and b.operands[0] == a.value and b.tokens[0][0].isdecimal()
+    return len(b.operands) > 1 and b.operands[0] == a.value and b.tokens[0].lstrip()[:1].isdecimal()
 
 
 def converts(a: Side, b: Side) -> bool:
@@ -35,7 +35,7 @@ def rounds(a: Side, b: Side, nearly: bool) -> bool:
     apart = distance(a.number, b.number)
     if nearly and (apart < 1 or _within(apart, a, 50)):
         return True
-    return any(_shows(apart, side) for side in (a, b))
+    return _shows(apart, a, b) or _shows(apart, b, a)
 
 
 def near(a: Side, b: Side) -> bool:
@@ -51,10 +51,12 @@ def certainly_differ(a: Side, b: Side) -> bool:
     return not (a.named or b.named or whole or turned)
 
 
-def _shows(apart: Number, side: Side) -> bool:
-    if side.digits > _BINARY_DIGITS:
-        return _within(apart, side, 10**_BINARY_DIGITS)
-    return side.digits > 0 and apart * 10**side.digits < 1
+def _shows(apart: Number, exact: Side, shown: Side) -> bool:
+    """Whether `shown` has the digits of `exact`, rounded to the nearest or cut off."""
+    if shown.digits > _BINARY_DIGITS:
+        return _within(apart, shown, 10**_BINARY_DIGITS)
+    steps = apart * 10**shown.digits
+    return shown.digits > 0 and (2 * steps <= 1 or (steps < 1 and distance(exact.number, 0) > distance(shown.number, 0)))
 
 
 def _within(apart: Number, side: Side, part: int) -> bool:

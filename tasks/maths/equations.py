@@ -14,6 +14,8 @@ from tasks.maths.notation import plain_signs
 from tasks.maths.rational import MAX_DIGITS, Number, evaluate, number_of, power, ratio
 from tasks.maths.units import UNITS
 
+MAX_LENGTH = 50_000
+"""Characters: in a longer text nothing is read."""
 MAX_DEPTH = 200
 """Deepest nesting of brackets that is read."""
 
@@ -78,14 +80,18 @@ _SPOILS = frozenset(
 """Words that change the number before them: the side is unknown."""
 _VERBS = frozenset(re.findall(r"\w+", "is are was were be has have had gets gives makes costs leaves then so to from that which"))
 """Words that are no unit of the number before them: the side ends."""
-_SCALES = frozenset(re.findall(r"\w+", "half twice double triple thrice third quarter fourth fifth sixth tenth root square cube than"))
-"""Words that change the number behind them, at once or with `of` between: the side is unknown."""
+_SCALES = frozenset(["twice", "double", "triple", "thrice", "than"])
+"""Words that change the number behind them: the side is unknown."""
+_SHARES = frozenset(["half", "third", "thirds", "quarter", "quarters", "fourth", "fifth", "sixth", "tenth", "root", "square", "cube"])
+"""Words that do so with `of` behind them."""
 _START, _OPERAND, _OPERATOR, _UNIT = range(4)
 """What is awaited: the first operand, another one, an operator; or, behind words that follow an operand, an operator."""
 
 
 def chains(text: str, names: Mapping[str, Number]) -> list[Chain]:
     """All chains of one or more sides with arithmetic in a step, in order; `names` are the values of single letters."""
+    if len(text) > MAX_LENGTH:
+        return []
     return _Reader(_TOKEN.findall(plain_signs(text)), names).read()
 
 
@@ -101,7 +107,7 @@ class _Reader:
 
     __slots__ = (
         "about", "after_word", "depth", "digits", "found", "i", "items", "name", "named", "names", "operands", "percent",
-        "raised", "scaled", "sides", "spoilt", "start", "state", "tokens", "unit", "words",
+        "raised", "scaled", "shared", "sides", "spoilt", "start", "state", "tokens", "unit", "words",
     )  # fmt: skip
 
     def __init__(self, tokens: list[str], names: Mapping[str, Number]) -> None:
@@ -144,7 +150,7 @@ class _Reader:
         self.operands: list[Number] = []
         self.words: list[str] = []
         self.name = self.unit = ""
-        self.spoilt = self.named = self.percent = self.raised = self.after_word = self.scaled = False
+        self.spoilt = self.named = self.percent = self.raised = self.after_word = self.scaled = self.shared = False
         self.digits = -1
 
     # Operands
@@ -242,8 +248,8 @@ class _Reader:
     def phrase(self, token: str) -> None:
         """Words between spaces; only the last one stands before the next token."""
         words = token.split(" ")
-        if self.state == _START and len(words) > 2:
-            words = words[-2:]
+        if self.state == _START and len(words) > 3:
+            words = words[-3:]
         for word in words[:-1]:
             self.word(word, "")
         self.word(words[-1], self.tokens[self.i + 1] if self.i + 1 < len(self.tokens) else "")
@@ -253,7 +259,8 @@ class _Reader:
             return
         if self.state == _START:
             self.after_word, self.start = True, self.i + 1
-            self.scaled = token.lower() in _SCALES or (self.scaled and token in ("of", "the"))
+            self.scaled = token.lower() in _SCALES or (token in ("of", "the") and (self.scaled or self.shared))
+            self.shared = token.lower() in _SHARES
         elif self.state == _OPERAND:
             self.unit_of_two(token)
         elif token in _VERBS:
@@ -346,7 +353,7 @@ class _Reader:
             self.sides, self.about = [], []
         elif self.state == _START and not self.items:
             self.start = self.i
-            self.spoilt = self.after_word = self.scaled = False
+            self.spoilt = self.after_word = self.scaled = self.shared = False
             return
         self.fresh(self.i)
 
