@@ -1,5 +1,6 @@
 """A crawl against a real server: how many requests, what is fetched again, what becomes of pages that change, vanish or do not fit."""
 
+import threading
 from dataclasses import replace
 
 import pytest
@@ -7,6 +8,8 @@ import pytest
 from tasks.aops.archive import FILE, Archive
 from tasks.aops.contests import schedule
 from tasks.aops.crawl.access import CrawlConfig
+from tasks.aops.crawl.frontier import Frontier
+from tasks.aops.crawl.run import CrawlError
 from tasks.aops.fixture.api import Limits
 from tasks.aops.fixture.faults import Fault
 from tasks.aops.pages import SITE, raw_page
@@ -202,6 +205,34 @@ def test_a_smaller_choice_of_contests_asks_for_nothing_else(tmp_path):
         assert asked and all("USAMO" in title for title in asked)
 
 
+def test_a_wiki_that_asks_to_go_on_and_brings_nothing_is_not_asked_for_ever(tmp_path):
+    with site() as server:
+        server.faults.script.append(Fault("empty_continue", title="2099*", times=1000))
+        report = crawled(tmp_path, config(server))
+        assert report.state == "finished" and len(report.failed) == 24
+        assert len(server.log) == 1 + 3
+
+
+def test_a_token_that_the_wiki_refuses_does_not_block_the_runs_after_it(tmp_path):
+    with site(limits=Limits(content_bytes=3_000)) as server:
+        server.faults.script.append(Fault("apierror", at=2, times=1))
+        server.faults.script += [Fault("apierror", at=at) for at in range(3, 7)]
+        assert crawled(tmp_path, config(server)).state == "blocked"
+        assert "rvcontinue" in server.log[-1].query
+        server.limits = Limits()
+        before = len(server.log)
+        assert crawled(tmp_path, config(server), after_block=True).state == "finished"
+        assert not [asked for asked in server.log[before:] if "rvcontinue" in asked.query]
+
+
+def test_invented_and_real_contests_never_share_an_archive(tmp_path):
+    with Archive.open(tmp_path) as archive:
+        Frontier(archive).begin_run(SITE, "somebody", 0.0)
+    with site() as server, pytest.raises(CrawlError, match=f"this archive holds pages of {SITE}: crawl {server.url} into another store"):
+        crawled(tmp_path, config(server))
+    assert server.log == []
+
+
 def test_the_version_of_the_wiki_is_recorded_once_a_run(tmp_path):
     with site() as server:
         crawled(tmp_path, config(server))
@@ -269,10 +300,6 @@ def test_imports_and_crawls_share_an_archive_and_the_later_revision_wins(tmp_pat
 
 
 def test_a_second_crawl_of_an_archive_is_refused_while_one_runs(tmp_path):
-    import threading
-
-    from tasks.aops.crawl.run import CrawlError
-
     with site() as server:
         server.faults.script.append(Fault("hold", at=0))
         came = threading.Event()

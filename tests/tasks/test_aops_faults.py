@@ -231,6 +231,11 @@ def test_any_json_is_a_reply_that_can_be_kept_or_an_error_that_is_caught(reply):
             assert entry.what in ("missing", "cut") or 0 <= (entry.revid or 0) < 2**63
 
 
+def test_any_failure_may_say_when_to_ask_again():
+    for status in (429, 500, 502, 503, 504):
+        assert judge(status, {"retry-after": "90"}, b"").retry_after_s == 90
+
+
 @pytest.mark.parametrize(
     ("headers", "seconds"),
     [

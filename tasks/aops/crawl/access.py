@@ -21,6 +21,11 @@ EVERYTHING = "all"
 _CONTACT = re.compile(r"[^\s@()<>;]+@[^\s@()<>;]+\.[^\s@()<>;]+|https://[^\s()<>;]+\.[^\s()<>;]+")
 
 
+def is_local(site: str) -> bool:
+    """Whether an address is one of this machine."""
+    return urlsplit(site).hostname in LOOPBACK
+
+
 class CrawlConfig(StageConfig):
     """What is crawled and on what terms."""
 
@@ -54,7 +59,7 @@ class CrawlConfig(StageConfig):
     @classmethod
     def _known(cls, site: str) -> str:
         parts = urlsplit(site)
-        local = parts.scheme == "http" and parts.hostname in LOOPBACK and not (parts.path.strip("/") or parts.query or parts.username)
+        local = parts.scheme == "http" and is_local(site) and not (parts.path.strip("/") or parts.query or parts.username)
         if site.rstrip("/") != SITE and not local:
             raise ValueError(f"no site {site!r}: have {SITE} and servers on this machine (http://127.0.0.1:PORT)")
         return site.rstrip("/")
@@ -68,7 +73,7 @@ class CrawlConfig(StageConfig):
     @property
     def local(self) -> bool:
         """The site is a server on this machine."""
-        return urlsplit(self.site).hostname in LOOPBACK
+        return is_local(self.site)
 
     @property
     def agent(self) -> str:

@@ -69,6 +69,10 @@ class Frontier:
         ).fetchone()
         return Run(*row) if row else None
 
+    def sites(self) -> list[str]:
+        """The sites that runs have asked."""
+        return [row[0] for row in self._db.execute("SELECT DISTINCT site FROM run ORDER BY site")]
+
     def begin_run(self, site: str, agent: str, now: float) -> Run:
         """A run: the last one if it was killed and asked the same way, else a new one."""
         last = self.last_run()

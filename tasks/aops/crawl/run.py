@@ -13,7 +13,7 @@ from typing import Any, Literal
 from storage.locks import file_lock
 from tasks.aops.archive import Archive
 from tasks.aops.contests import Schedule, schedule
-from tasks.aops.crawl.access import Clock, CrawlConfig
+from tasks.aops.crawl.access import Clock, CrawlConfig, is_local
 from tasks.aops.crawl.client import Client, Stop
 from tasks.aops.crawl.frontier import Frontier, Run, RunState
 from tasks.aops.crawl.mediawiki import Query, QueryReply, Seen, read_reply
@@ -63,19 +63,27 @@ def crawl(
     """Crawl what `config` chooses into the archive. An archive whose last run was blocked is not crawled before a person has seen
     why and says `after_block`. `watch` is called after each good reply with (requests of the run, titles left).
 
-    Raises CrawlError if another crawl of the archive is running, ValueError for contests or years that the schedule does not have.
+    Raises CrawlError if another crawl of the archive is running or it holds pages of another kind of site, ValueError for contests or
+    years that the schedule does not have.
     """
     if (off := config.off()) is not None:
         return CrawlReport("off", f"crawling is off: {off}")
     titles = config.titles(contests or schedule())
     with file_lock(archive.path.with_suffix(".lock"), on_wait=_refuse_second):
         frontier = Frontier(archive)
+        _refuse_mixture(frontier, config)
         frontier.open(titles)
         last = frontier.last_run()
         if last is not None and last.state == "blocked" and not after_block:
             reason = f"the last run was blocked ({last.reason}): look at why, and say so (after_block) to try again"
             return CrawlReport("blocked", reason, left=frontier.left(), evidence=last.evidence)
         return _Crawl(archive, frontier, config, clock or Clock(), jitter or random.Random()).run(watch)
+
+
+def _refuse_mixture(frontier: Frontier, config: CrawlConfig) -> None:
+    """Invented contests and real ones never share an archive, or they would share data sets."""
+    if other := [site for site in frontier.sites() if is_local(site) != config.local]:
+        raise CrawlError(f"this archive holds pages of {other[0]}: crawl {config.site} into another store")
 
 
 def _refuse_second() -> None:
@@ -107,6 +115,8 @@ class _Crawl:
 
     def _end(self, state: RunState, reason: str, evidence: dict[str, Any] | None = None) -> CrawlReport:
         self._frontier.end_run(self._run, state, reason, self._clock.now(), evidence)
+        if state == "blocked":  # perhaps by the token of a cut reply: the titles that are left are asked for anew
+            self._frontier.ask_on(None)
         ended = _last(self._frontier)
         outcomes = self._frontier.outcomes(self._run)
         left, failed = self._frontier.left(), self._frontier.failed()
@@ -129,17 +139,19 @@ class _Crawl:
 
     def _keep(self, query: Query, reply: QueryReply) -> None:
         """Move every title of the query on, and keep the rest of a reply that was cut as the next thing to ask."""
-        goes_on = reply.more if reply.more != query.more else ()  # the same token twice would go on for ever
-        self._frontier.ask_on(Query(query.step, query.titles, goes_on) if goes_on else None)
-        for title in self._frontier.still_open(query):
-            seen = reply.seen.get(title, Seen(title, "cut"))
-            if seen.what == "cut":
-                if not goes_on:
-                    self._frontier.try_again(title, "the wiki's replies leave it out")
-            elif seen.what == "known":
+        waiting = [reply.seen.get(title, Seen(title, "cut")) for title in self._frontier.still_open(query)]
+        cut = [seen for seen in waiting if seen.what == "cut"]
+        for seen in waiting:
+            if seen.what == "known":
                 self._compare(seen)
-            else:
+            elif seen.what != "cut":
                 self._keep_page(seen)
+        if cut and reply.more and len(cut) < len(waiting):  # a reply that brings nothing is not asked on: it could go on for ever
+            self._frontier.ask_on(Query(query.step, query.titles, reply.more))
+            return
+        self._frontier.ask_on(None)
+        for seen in cut:
+            self._frontier.try_again(seen.title, "the wiki's replies leave it out")
 
     def _compare(self, seen: Seen) -> None:
         kept = self._archive.get(seen.title)

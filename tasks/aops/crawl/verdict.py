@@ -41,7 +41,7 @@ def judge(status: int, headers: Mapping[str, str], body: bytes, trouble: str = "
     if plain is not None:
         return plain
     if status != 200:
-        return Verdict("trouble", f"status {status}")
+        return Verdict("trouble", f"status {status}", retry_after_s(headers))
     try:
         reply = json.loads(body)
     except (ValueError, RecursionError) as error:
