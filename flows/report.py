@@ -155,10 +155,11 @@ def _metric_order(name: str) -> tuple[int, int]:
 
 
 def _marks(store: Store, version: Version) -> dict[str, Any]:
-    table = store.table(version, columns=["contaminated", "rule", "benchmark", "column"])
+    table = store.table(version)
     hits = table.filter(table.column("contaminated")).to_pylist()
     by = Counter((hit["benchmark"], hit["rule"], hit["column"]) for hit in hits)
-    return {"version": version, "checked": table.num_rows, "contaminated": len(hits), "by": by.most_common(_SHOWN_HITS)}
+    least = sorted(hits, key=lambda hit: (hit["ratio"], hit["id"]))[:_SHOWN_HITS]
+    return {"version": version, "checked": table.num_rows, "contaminated": len(hits), "by": by.most_common(_SHOWN_HITS), "least": least}
 
 
 def samples(store: Store, versions: Sequence[Version]) -> list[dict[str, Any]]:

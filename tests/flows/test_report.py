@@ -18,7 +18,7 @@ from flows.report import metrics, render, what_next, write_report
 from storage.balance import Balance
 from storage.ids import digest
 from storage.objects import content_hash
-from storage.schemas import Checkpoint, Difficulty, Dropped, Evaluation, Example, Protected, to_table
+from storage.schemas import Checkpoint, Difficulty, Dropped, Evaluation, Example, Mark, Protected, to_table
 from storage.store import Store
 from storage.versions import digest_of_contents
 from tasks.certificate import certify
@@ -161,6 +161,17 @@ def test_a_training_set_is_shown_with_its_certificate(tmp_path):
         text = re.sub(r"[\s|]+", " ", Tags(render(store, load_config("tiny"), [line])).text)
     assert "1 rows checked in problem and completion: 0 hits" in text
     assert "held (1 texts" in text and "verbatim" in text and certificate["index_digest"][:12] in text
+
+
+def test_hits_are_shown_with_the_row_the_place_and_what_it_repeats(tmp_path):
+    clean = Mark("m0", "p0", "p0", False, None, None, None, None, None)
+    weak = Mark("m1", "p1", "p1", True, "solution", "ngram_lcs", "held", "i7", 0.6667, "s9", 12, 345)
+    strong = Mark("m2", "p2", "p2", True, "problem", "exact", "held", "i8", 1.0, "p2", 0, 99)
+    with Store.open(tmp_path / "store") as store:
+        line = published(store, "tiny.contamination", Mark, [clean, weak, strong])
+        text = re.sub(r"[\s|]+", " ", Tags(render(store, load_config("tiny"), [line])).text)
+    assert "2 of 3 rows repeat a protected text" in text
+    assert "s9 solution 12-345 held i7 ngram_lcs 0.67 p2 problem 0-99 held i8 exact 1.00" in text
 
 
 def evaluation(metric: str, value: float) -> Evaluation:
