@@ -5,6 +5,7 @@ fact right, a whole solution as one step, another token at the boundary, a conta
 """
 
 import functools
+import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -173,11 +174,16 @@ def _flaw(pair: StepPair, config: StepPairsConfig) -> str:
 
 def _apart(pair: StepPair, tokenizer: ModelFolder, config: StepPairsConfig) -> str:
     """Whether prefix and step are the same token ids together as apart: what the continuations went on from is what is trained."""
-    tokens = _tokens(tokenizer.path)
+    with _loading:
+        tokens = _tokens(tokenizer.path)
     asked = to_continue(config.prompt, pair.problem, pair.full_rejected, pair.step)
     before = tokens.joined(asked, "") or []
     joined = [tokens.joined(asked, step) or [] for step in (pair.chosen, pair.rejected)]
     return "" if all(ids[: len(before)] == before for ids in joined) else "other tokens at the boundary"
+
+
+_loading = threading.Lock()
+"""Parts are made in threads, and two threads that import transformers for the first time see half of it."""
 
 
 @functools.lru_cache(maxsize=2)
