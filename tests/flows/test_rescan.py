@@ -132,3 +132,32 @@ def test_a_store_without_training_sets_has_nothing_to_check(tmp_path, benchmarks
     with Store.open(tmp_path / "empty") as empty:
         found = rescan(empty, read_protected(benchmarks), ContaminationConfig())
     assert (found.marks, found.affected, found.summary()) == (None, [], "there is no training version to check")
+
+
+def test_the_scheduled_rescan_fails_where_something_is_affected_and_rests_where_nothing_is_protected(store, benchmarks):
+    from prefect.logging import disable_run_logger
+
+    from flows.scheduled_rescan import rescan as flow
+
+    with disable_run_logger():
+        nothing = flow.fn(store=str(store.root))
+        affected = flow.fn(against=str(benchmarks), store=str(store.root))
+        (benchmarks / "new.jsonl").unlink()
+        clean = flow.fn(against=str(benchmarks), store=str(store.root))
+    assert [(state.name, state.is_completed()) for state in (nothing, affected, clean)] == [
+        ("Nothing", True), ("Affected", False), ("Clean", True),
+    ]  # fmt: skip
+    assert "1 versions affected" in affected.message
+
+
+def test_the_rescan_starts_when_protected_texts_are_published():
+    import yaml
+
+    from flows.scheduled import version_event
+
+    [entry] = [d for d in yaml.safe_load((Path(__file__).parents[2] / "prefect.yaml").read_text())["deployments"] if d["name"] == "rescan"]
+    [trigger] = entry["triggers"]
+    version = Version("a.protect", 2, 1, "replace", "d", "Protected", 1, 1, 1, Balance(1, 1, {}, 0, 1), True, {}, {}, "r", 0.0)
+    event = version_event(version)
+    assert event["event"] in trigger["expect"] and event["resource"]["mathmill.rows"] == trigger["match"]["mathmill.rows"]
+    assert entry["schedules"]
