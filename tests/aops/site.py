@@ -1,5 +1,6 @@
 """What tests of the crawler share: a wiki on this machine, terms on which it is crawled quickly, and a clock that does not wait."""
 
+import functools
 import itertools
 import math
 import time
@@ -46,8 +47,19 @@ class Skipping:
 
 @contextmanager
 def site(contests: tuple[tuple[str, int], ...] = SMALL, **more: Any) -> Iterator[WikiServer]:
-    with WikiServer(Wiki.invented(contests), **more) as server:
+    with WikiServer(wiki(contests), **more) as server:
         yield server
+
+
+_made = functools.cache(Wiki.invented)
+
+
+def wiki(contests: tuple[tuple[str, int], ...]) -> Wiki:
+    """A wiki of its own with these contests; their texts are made once."""
+    fresh = Wiki()
+    for title, revision in _made(contests).changes:
+        fresh.edit(title, revision.text)
+    return fresh
 
 
 def crawled(folder: Path, settings: CrawlConfig, **more: Any) -> CrawlReport:

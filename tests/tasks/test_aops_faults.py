@@ -4,7 +4,7 @@ import json
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.aops.archive import Archive
@@ -13,8 +13,7 @@ from tasks.aops.crawl.verdict import judge, retry_after_s
 from tasks.aops.fixture.faults import Fault
 from tasks.aops.fixture.server import WikiServer
 from tasks.aops.fixture.site import ROBOTS
-from tasks.aops.fixture.wiki import Wiki
-from tests.aops.site import LARGE, Skipping, config, contents, crawled, site
+from tests.aops.site import LARGE, Skipping, config, contents, crawled, site, wiki
 
 ALL_KINDS = [
     Fault("429", at=1, retry_after="7"),
@@ -41,7 +40,7 @@ def test_a_run_through_every_fault_ends_with_the_same_archive(tmp_path):
     with site(LARGE) as server:
         crawled(tmp_path / "calm", config(server, LARGE))
         port = server.port
-    with WikiServer(Wiki.invented(LARGE), port=port) as server:
+    with WikiServer(wiki(LARGE), port=port) as server:
         server.limits = type(server.limits)(content_bytes=25_000)  # enough requests for every fault to fall on one
         server.faults.script = [Fault(**vars(fault)) for fault in ALL_KINDS]
         skipping = Skipping()
@@ -215,6 +214,7 @@ JSON = st.recursive(
 PAGE = dict.fromkeys(("pageid", "lastrevid", "missing", "invalid", "revisions"), JSON)
 
 
+@settings(max_examples=60, deadline=None)
 @given(
     st.fixed_dictionaries(
         {"query": st.fixed_dictionaries({"pages": st.lists(st.fixed_dictionaries({"title": st.just("A")}, optional=PAGE))})}
@@ -258,6 +258,7 @@ def test_a_date_without_the_servers_own_counts_from_now():
     assert 55 <= (retry_after_s({"retry-after": formatdate(time.time() + 60, usegmt=True)}) or 0) <= 61
 
 
+@settings(deadline=None)
 @given(st.integers(0, 599), st.dictionaries(st.sampled_from(["retry-after", "content-type", "date"]), st.text()), st.binary(max_size=200))
 def test_any_reply_has_a_verdict(status, headers, body):
     assert judge(status, headers, body).kind in ("good", "refused", "trouble", "blocked")

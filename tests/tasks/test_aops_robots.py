@@ -3,7 +3,7 @@
 import urllib.robotparser
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.aops.crawl.mediawiki import Query
@@ -88,6 +88,7 @@ def test_a_web_page_in_place_of_the_rules_allows_nothing():
     assert "web page" in str(Robots.of_reply(200, b"\n<!doctype html><html>Welcome</html>"))
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_any_bytes_are_rules_or_a_refusal(body: bytes):
     found = Robots.of_reply(200, body)
