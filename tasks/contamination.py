@@ -20,7 +20,7 @@ from pydantic import Field, model_validator
 from storage.ids import derived_ids
 from storage.schemas import Mark, Problem, Rollout, Solution, arrow_schema
 from tasks.maths.contamination_index import RULES, Denominator, Hits, Index, Rule
-from tasks.maths.normalise import token_spans
+from tasks.maths.normalise import in_original
 from tasks.maths.protected import TEXT_FIELDS, read_protected
 from tasks.stage import Dataset, Made, Runtime, StageConfig, stage
 
@@ -162,7 +162,7 @@ def _marks(ids: pa.Array, found: list[_Checked], index: Index) -> pa.Table:
     protected = index.protected.take(texts[best])
     chosen = [found[c] for c in columns[best].tolist()]
     spots = list(zip(chosen, rows[best].tolist(), starts[best].tolist(), stops[best].tolist(), strict=True))
-    spans = [_characters(c.texts[row].as_py(), start, stop) for c, row, start, stop in spots]
+    spans = [in_original(c.texts[row].as_py(), start, stop) for c, row, start, stop in spots]
     values = {
         "id": pa.array(derived_ids("contamination", ids.to_pylist()), pa.string()),
         "problem_id": ids,
@@ -185,12 +185,6 @@ def marks_of(rows: pa.Table, columns: Sequence[str], index: Index) -> pa.Table:
     ids, places = rows["id"].combine_chunks(), np.arange(rows.num_rows)
     marks = _marks(ids, [_Checked(column, rows[column], ids, index.check(rows[column]), places) for column in columns], index)
     return marks.set_column(1, marks.schema.field("problem_id"), rows["problem_id"]).sort_by("id")
-
-
-def _characters(text: str, start: int, stop: int) -> tuple[int, int]:
-    """The characters of tokens start to stop - 1."""
-    spans = token_spans(text)
-    return spans[start][0], spans[stop - 1][1]
 
 
 class ApplyContaminationConfig(ContaminationConfig):

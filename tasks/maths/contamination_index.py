@@ -70,7 +70,8 @@ class Hits:
     ratios: npt.NDArray[np.float64]
     """LCS over the rule's denominator; 1 for equal and contained texts; for a paraphrase the overlap."""
     starts: Places
-    """The hit is in the tokens starts[k] to stops[k] - 1 of the row: for `ngram_lcs` from the first to the last common one."""
+    """The hit is in the characters starts[k] to stops[k] - 1 of the row after NFKC (`normalise.in_original`): for `ngram_lcs` from the
+    first to the last common token."""
     stops: Places
 
     @staticmethod
@@ -247,7 +248,10 @@ class Index:
 
 
 def _hits(tokens: Tokens, owner: Places, texts: Places, ratios: Ratios, rule: str, starts: Places, stops: Places) -> Hits:
-    return Hits(tokens.rows[owner], texts, np.full(len(owner), RULES.index(rule)), ratios, starts, stops)
+    """`starts` and `stops` are tokens of the texts."""
+    before, first = tokens.offsets[owner], tokens.bounds[owner]
+    places = tokens.starts[first + starts] - before, tokens.ends[first + stops - 1] - before
+    return Hits(tokens.rows[owner], texts, np.full(len(owner), RULES.index(rule)), ratios, *places)
 
 
 def _whole(tokens: Tokens, owner: Places, texts: Places, ratios: Ratios, rule: str) -> Hits:
@@ -284,7 +288,8 @@ def _one_batch(texts: pa.ChunkedArray, terms: bool) -> Tokens:
         hashes[to], numbers[to], words[to] = part.hashes, part.numbers, part.words
         if terms:
             stems[to] = part.terms
-    return Tokens(hashes, numbers, words, bounds, np.arange(len(texts)), stems)
+    none = np.zeros(0, np.int64)  # nobody asks where in a protected text
+    return Tokens(hashes, numbers, words, bounds, np.arange(len(texts)), stems, none, none, none)
 
 
 def _grouped(keys: Places, low: Places, high: Places) -> tuple[Places, tuple[Places, Places]]:

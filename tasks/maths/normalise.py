@@ -6,9 +6,8 @@ Kept by one name: what has a LaTeX name only (`∩` is `\cap`, `π` is `\pi`). T
 `tasks.maths.tokens` does the same to Arrow columns.
 """
 
-import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 _LAYOUT = """left right big bigl bigr bigg biggl biggr text textbf textit textrm textsf textnormal mathrm mathbf mathit mathsf mathbb
     mathcal boldsymbol operatorname displaystyle textstyle limits nolimits quad qquad hspace vspace phantom mbox hbox rm bf it"""
@@ -57,8 +56,6 @@ NUMERALS: Mapping[str, str] = _VALUES
 STEM = 5
 """So many first letters stand for a word where its ending does not matter."""
 
-_ASCII = re.compile(r"\\?[A-Za-z]+|[0-9]+")
-
 DIGIT, LETTER, CJK, SYMBOL = 1, 2, 3, 4
 """Kinds of character."""
 
@@ -102,12 +99,7 @@ def term_of(word: str) -> str:
 
 def words(text: str) -> list[str]:
     """The tokens of one text: the definition that `tokenise` must equal, and slow."""
-    return [word for word, _, _ in _tokens(fold(text))]
-
-
-def _tokens(folded: str) -> Iterator[tuple[str, int, int]]:
-    """(token, start, end) of each token of a folded text."""
-    start = 0
+    folded, found, start = fold(text), [], 0
     while start < len(folded):
         kind, stop = kind_of(folded[start]), start + 1
         while kind in (LETTER, DIGIT) and stop < len(folded) and kind_of(folded[stop]) == kind:
@@ -116,20 +108,19 @@ def _tokens(folded: str) -> Iterator[tuple[str, int, int]]:
         if kind == LETTER and start and folded[start - 1] == "\\":
             word = "" if word in DROPPED else RENAMED.get(word, word)
         if kind and word:
-            yield (SYMBOLS[word] if kind == SYMBOL else word), start, stop
+            found.append(SYMBOLS[word] if kind == SYMBOL else word)
         start = stop
+    return found
 
 
-def token_spans(text: str) -> list[tuple[int, int]]:
-    """(start, end) of each token of `words` in the characters of `text` itself, which NFKC makes more or fewer.
+def in_original(text: str, start: int, end: int) -> tuple[int, int]:
+    """The characters of `text` that became start to end - 1 after NFKC.
 
-    Where NFKC joins characters over the end of a token, which no mathematical text does, every token is the whole text.
+    Where NFKC joins characters, as it does letters and accents that stand apart, it is the whole text.
     """
-    if text.isascii():
-        runs = ((run[0], run.end()) for run in _ASCII.finditer(text))
-        return [(stop - len(run.lstrip("\\")), stop) for run, stop in runs if run[0] != "\\" or run[1:].lower() not in DROPPED]
-    folded = [fold(char) for char in text]
-    place = [at for at, chars in enumerate(folded) for _ in chars]
-    spans = [(place[start], place[stop - 1] + 1) for _, start, stop in _tokens("".join(folded))]
-    count = len(words(text))
-    return spans if len(spans) == count else [(0, len(text))] * count
+    if text.isascii() or unicodedata.is_normalized("NFKC", text):
+        return start, end
+    place = [at for at, char in enumerate(text) for _ in unicodedata.normalize("NFKC", char)]
+    if len(place) != len(unicodedata.normalize("NFKC", text)):
+        return 0, len(text)
+    return place[start], place[end - 1] + 1

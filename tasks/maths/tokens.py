@@ -35,6 +35,12 @@ class Tokens:
     """(texts,) position of each text in the column it came from."""
     terms: Hashes
     """(tokens,) hash of what of each token counts where wording does not (`normalise.term_of`); empty unless it was asked for."""
+    starts: Places
+    """(tokens,) first character of each, counted over the batch after NFKC."""
+    ends: Places
+    """(tokens,) the character behind each."""
+    offsets: Places
+    """(texts + 1,) where each text begins in that count."""
 
     def masked(self) -> Hashes:
         """The hashes with all numbers alike."""
@@ -157,12 +163,13 @@ def _tokens(
     numbers[_numerals().find(hashes)[0]] = True
     words = ((lengths > 1) | (kind >= CJK)) & ~numbers
     long = (lengths > STEM) & (kind == LETTER)
+    ends = starts + lengths
     if slashes is not None:
         hashes, keep = _macros(starts, hashes, slashes, offsets)
         starts, hashes, numbers, words = starts.take(keep), hashes.take(keep), numbers.take(keep), words.take(keep)
-        long = long.take(keep)
+        long, ends = long.take(keep), ends.take(keep)
     found = _terms(hashes, starts, np.flatnonzero(long), sums) if terms else hashes[:0]
-    return Tokens(hashes, numbers, words, np.searchsorted(starts, offsets), rows, found)
+    return Tokens(hashes, numbers, words, np.searchsorted(starts, offsets), rows, found, starts, ends, offsets)
 
 
 def _terms(hashes: Hashes, starts: Places, long: Places, sums: Hashes) -> Hashes:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import random
+import unicodedata
 from collections import Counter
 
 import numpy as np
@@ -13,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.maths.contamination_index import RULES, Index, Rule
-from tasks.maths.normalise import term_of, token_spans, words
+from tasks.maths.normalise import RENAMED, SYMBOLS, fold, in_original, term_of, words
 from tasks.maths.tokens import hash_of, tokenise
 
 STRICT = Rule(ngram=5, mask_from=None, lcs_ratio=0.6, masked_ratio=1, near=False, denominator="protected", exact=False, embedded=0)
@@ -79,14 +80,30 @@ def test_terms_of_a_column_are_those_of_its_tokens(texts, batch_bytes):
             assert got == [hash_of(term_of(w)) for w in words(texts[row])]
 
 
+OWN_NAMES = {*RENAMED.values(), *SYMBOLS.values()}
+
+
 @settings(deadline=None)
-@given(TEXT)
-def test_the_spans_of_a_texts_tokens_are_in_order_and_hold_their_characters(text):
-    found = list(zip(words(text), token_spans(text), strict=True))
-    assert all(0 <= start < end <= len(text) for _, (start, end) in found)
-    for word, (start, end) in found:
-        if word.isascii() and text.isascii():
-            assert text[start:end].lower() in (word, "varepsilon", "vartheta", "varphi", "varnothing")
+@given(st.lists(TEXT, max_size=8), st.integers(1, 60))
+def test_tokens_stand_where_they_say(texts, batch_bytes):
+    for tokens in tokenise(pa.array(texts, pa.string()), batch_bytes):
+        for k, row in enumerate(tokens.rows):
+            own, folded = slice(tokens.bounds[k], tokens.bounds[k + 1]), fold(texts[row])
+            starts, ends = tokens.starts[own] - tokens.offsets[k], tokens.ends[own] - tokens.offsets[k]
+            found = [folded[a:b] for a, b in zip(starts.tolist(), ends.tolist(), strict=True)]
+            assert all(a == b or b in OWN_NAMES for a, b in zip(found, words(texts[row]), strict=True))
+
+
+@settings(deadline=None)
+@given(TEXT, st.data())
+def test_characters_after_nfkc_are_found_in_the_original(text, data):
+    after = unicodedata.normalize("NFKC", text)
+    if after:
+        start = data.draw(st.integers(0, len(after) - 1))
+        end = data.draw(st.integers(start + 1, len(after)))
+        a, b = in_original(text, start, end)
+        assert 0 <= a < b <= len(text)
+        assert after[start:end] in unicodedata.normalize("NFKC", text[a:b])
 
 
 @settings(deadline=None)
@@ -304,8 +321,8 @@ def test_a_number_that_only_one_side_tells_does_not_hide_a_paraphrase():
 def spans(rule: Rule, text: str, *known: str) -> list[str]:
     """The characters of each best hit."""
     best = Index(protected(*known), rule).check(pa.array([text])).best()
-    tokens = token_spans(text)
-    return [text[tokens[a][0] : tokens[b - 1][1]] for a, b in zip(best.starts.tolist(), best.stops.tolist(), strict=True)]
+    places = zip(best.starts.tolist(), best.stops.tolist(), strict=True)
+    return [text[start:end] for start, end in (in_original(text, *place) for place in places)]
 
 
 def test_a_hit_says_where_in_the_text_it_is():
