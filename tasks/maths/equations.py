@@ -69,6 +69,7 @@ _TOKEN = re.compile(
 """Words come as phrases. The third alternative is a whole side of bare arithmetic, the common case, read at once."""
 _NUMERAL = re.compile(r"\d[\d,]*(?:\.\d+)?|\.\d+|\d+ \d+/\d+|\d+(?::\d+)+")
 _PART = re.compile(r"\d+|[-+*/()]")
+_DIGITS = re.compile(r"\d+")
 _WORD_SIGNS = {"times": "*", "plus": "+", "minus": "-", "equals": "=", "x": "*", "X": "*", "of": "*"}
 _SPOILS = frozenset(
     re.findall(
@@ -99,7 +100,8 @@ def chains(text: str, names: Mapping[str, Number]) -> list[Chain]:
 def _bare(text: str) -> tuple[Number | None, tuple[Number, ...]]:
     """(value, operands) of a side of bare arithmetic; cached, because a solution writes the same terms again and again."""
     items = [int(part) if part.isdecimal() else part for part in _PART.findall(text)]
-    return evaluate([*items, *")" * (text.count("(") - text.count(")"))]), tuple(item for item in items if type(item) is not str)
+    items += ")" * (text.count("(") - text.count(")"))
+    return evaluate(items), tuple(map(int, _DIGITS.findall(text)))
 
 
 class _Reader:

@@ -71,22 +71,17 @@ def evaluate(items: Sequence[Number | str]) -> Number | None:
             total, term, operator, minus = stack.pop()
         else:
             value = item
-        total, taken = _take(operator, total, term, -value if minus else value)
-        if taken is None:
+        if minus:
+            value, minus = -value, False
+        waiting = False
+        if operator == "*":
+            term *= value
+        elif operator != "/":
+            total, term = total + term, value if operator == "+" else -value
+        elif value:
+            term = ratio(term, value)
+        else:
             return None
-        term = taken
         if not _LEAST < term < MAX_SIZE or total.denominator > MAX_SIZE:
             return None
-        waiting = minus = False
     return total + term
-
-
-def _take(operator: str, total: Number, term: Number, value: Number) -> tuple[Number, Number | None]:
-    """The sum so far and its last term, with one operand more; the term is None behind a division by zero."""
-    if operator == "+":
-        return total + term, value
-    if operator == "-":
-        return total + term, -value
-    if operator == "*":
-        return total, term * value
-    return total, ratio(term, value) if value else None
