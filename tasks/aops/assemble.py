@@ -159,7 +159,7 @@ class _Assembly:
         for id_, group in groups.items():
             parsed = group.parsed[0]
             same = first.setdefault((text_key(parsed.statement), parsed.choices), id_)
-            twins = [same] if same != id_ else []
+            twins = [same] if same != id_ and not self._copied(group.page, groups[same].page) else []
             twins += [t for t in self._named_twins(group, groups) if t != id_]
             for twin in twins:
                 a, b = sorted((_root(into, id_), _root(into, twin)), key=lambda i: groups[i].page.title)
@@ -171,6 +171,13 @@ class _Assembly:
                 groups[root].parsed += groups[id_].parsed
                 groups[root].redirects += groups[id_].redirects
         return [g for id_, g in groups.items() if id_ not in into]
+
+    def _copied(self, page: Page, other: Page) -> bool:
+        """Whether the same text stands for two problems of one contest, which is somebody's mistake."""
+        if page.kind == "row" or (page.contest, page.year) != (other.contest, other.year):
+            return False
+        self._doubt(page, "copied_text", f"the same as {other.title!r}")
+        return True
 
     def _named_twins(self, group: _Group, groups: dict[str, _Group]) -> Iterator[str]:
         for title in group.parsed[0].duplicate_of:

@@ -209,6 +209,14 @@ def test_pages_that_hold_one_problem_without_a_redirect_become_one():
     assert "twins_differ" in {issue.code for issue, _ in apart.issues}
 
 
+def test_a_page_with_the_text_of_another_problem_of_its_contest_is_reported_and_kept_apart():
+    contest = make_contest("AMC 12A", 2097, 12)
+    pages = {entry.title: contest.pages[contest.entries[0].title] for entry in contest.entries[:2]}
+    found = assemble(rows(pages))
+    assert [row.number for row, _ in found.problems] == [1, 2]
+    assert [issue.title for issue, _ in found.issues if issue.code == "copied_text"] == [contest.entries[1].title]
+
+
 @pytest.mark.parametrize("target", ["2099 AMC 12A Problems/Problem 9", "2099 AMC 10A Problems/Problem 3", "2099 AMC 12A Problems", "Goat"])
 def test_a_redirect_to_no_problem_is_reported(target):
     title = "2099 AMC 10A Problems/Problem 3"

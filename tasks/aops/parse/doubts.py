@@ -58,6 +58,7 @@ ACROSS = {
     "votes_not_counted": "the page is in doubt, so its solutions decide no answer",
     "list_differs": "the list page has other text for this problem",
     "from_list": "the problem's own page is not there: the statement is that of the list page",
+    "copied_text": "the page has the text of another problem of the same contest: both are kept",
     "twins_differ": "two pages that are said to hold one problem do not: kept apart",
 }
 """Doubts that show only when pages are put together."""
