@@ -1,6 +1,9 @@
 """The invented wiki itself: it answers as MediaWiki does where a crawler or reader could tell the difference."""
 
 import json
+import os
+import re
+from pathlib import Path
 
 import httpx
 import pytest
@@ -96,6 +99,27 @@ def test_the_controls_edit_delete_break_and_tell():
         assert (broken.status_code, broken.headers["retry-after"]) == (503, "9")
         assert [asked["status"] for asked in client.get("/_ctl/log").json()] == [200, 404, 503]
         assert client.get("/_ctl/else").status_code == 404
+
+
+def test_addresses_in_the_invented_pages_are_reserved_ones():
+    texts = [page.last.text for page in Wiki.invented().pages.values()]
+    hosts = {host for text in texts for host in re.findall(r"https?://([^/\s\]|]+)", text)}
+    assert all(host.endswith((".example", ".invalid", "example.org")) for host in hosts), hosts
+
+
+def test_the_invented_pages_share_no_eight_words_with_a_benchmark():
+    data = Path(os.environ.get("MATHMILL_TEST_DATA", Path(__file__).parents[2] / ".." / "shared" / "data"))
+    benchmark = data / "benchmarks" / "gsm8k.jsonl"
+    if not benchmark.is_file():
+        pytest.skip(f"{benchmark} is absent: set MATHMILL_TEST_DATA")
+    protected = {gram for line in benchmark.read_text(encoding="utf-8").splitlines() for gram in grams(" ".join(json.loads(line).values()))}
+    assert len(protected) > 10_000
+    assert not [gram for page in Wiki.invented().pages.values() for gram in grams(page.last.text) if gram in protected]
+
+
+def grams(text: str) -> set[tuple[str, ...]]:
+    words = re.findall(r"\w+", text.lower())
+    return {tuple(words[i : i + 8]) for i in range(len(words) - 7)}
 
 
 def test_a_fault_that_does_not_exist_names_those_that_do():

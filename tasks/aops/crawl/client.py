@@ -72,7 +72,7 @@ class Accepted:
 
 
 class Client:
-    """What a run asks through. `robots` is None until `read_robots`."""
+    """What a run asks through; robots.txt is read before the first question, or taken from the run if it was killed."""
 
     def __init__(self, config: CrawlConfig, frontier: Frontier, run: Run, clock: Clock, jitter: random.Random) -> None:
         self._config = config
