@@ -134,6 +134,7 @@ def test_a_store_without_training_sets_has_nothing_to_check(tmp_path, benchmarks
     assert (found.marks, found.affected, found.summary()) == (None, [], "there is no training version to check")
 
 
+@pytest.mark.slow
 def test_the_scheduled_rescan_fails_where_something_is_affected_and_rests_where_nothing_is_protected(store, benchmarks):
     from prefect.logging import disable_run_logger
 
