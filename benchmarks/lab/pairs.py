@@ -72,10 +72,12 @@ def _wrong(problems: Sequence[Problem], asked: Asked) -> list[Rollout]:
 
 
 def _fault(reply: Rollout, task: Task) -> Fault | None:
-    """The first step that says another equation than the world's solution; None where the reply has no steps."""
+    """The first step that says another equation than the world's solution; None where the reply has none, or only has one too many."""
     steps = [body(piece).split("\nAnswer:")[0].strip() for piece in split(reply.text)]
     step = first_wrong(task, steps)
-    return Fault(derived_id("decide_fault", reply.id), reply.problem_id, reply.id, step, "the world", []) if step else None
+    if step is None or step > len(task.solution.lines):
+        return None
+    return Fault(derived_id("decide_fault", reply.id), reply.problem_id, reply.id, step, "the world", [])
 
 
 def _pairs(

@@ -30,15 +30,15 @@ REVISION = 1
 class Size:
     """How large the experiment is."""
 
-    problems: int = 1_400
+    problems: int = 1_300
     """Training problems asked."""
     skip: int = 33_600
     """Those before them, on which the base was trained."""
-    pairs: int = 576
+    pairs: int = 448
     """Pairs that every arm of a seed trains on."""
-    held_out: int = 64
+    held_out: int = 48
     """Pairs of other problems, for the reward curves."""
-    test: int = 300
+    test: int = 250
     validation: int = 150
     draws: int = 4
     """Replies a problem at temperature 0.7, beside the greedy one."""
