@@ -2,6 +2,7 @@
 
 from flows.graph import Maker, Ref
 from storage.schemas import Location
+from tasks.agreement import agreement
 from tasks.contamination import contamination
 from tasks.decide_fault import decide_fault
 from tasks.distill import distill
@@ -11,6 +12,7 @@ from tasks.locate import locate
 from tasks.locate_judge import locate_judge
 from tasks.locate_rollouts import locate_rollouts
 from tasks.nano_problems import nano_problems
+from tasks.pair_lengths import pair_lengths
 from tasks.rectify import rectify
 from tasks.solve import solve
 from tasks.step_pairs import step_pairs
@@ -40,6 +42,7 @@ def learn(make: Maker, problems: Ref, heldout: Ref) -> None:
     reached = make(verify, continued, problems, name="rectify_verify")
     marks = make(contamination, problems, wrong, continued, against=heldout)
     pairs = make(step_pairs, faults, problems, wrong, continued, reached, marks, faults, sampled, protected=heldout)
+    make(pair_lengths, pairs)
     student = make(train_dpo, pairs=pairs)
     measure(make, "before", heldout)
     measure(make, "after", heldout, student)
@@ -51,6 +54,7 @@ def first_wrong_steps(make: Maker, problems: Ref, rollouts: Ref, verdicts: Ref, 
     sampled = make(locate_rollouts, wrong, problems)
     references = make(distill, problems, rollouts, verdicts, name="references")
     judged = make(locate_judge, wrong, problems, references)
+    make(agreement, symbolic, judged, sampled)
     reviews = make.answers("reviews", Location)
     return make(decide_fault, wrong, symbolic, judged, sampled, reviews), sampled
 
