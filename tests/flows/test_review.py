@@ -1,5 +1,7 @@
 """The review queue: what waits, what an answer does, the command, and the form in a real Prefect flow run."""
 
+import json
+import os
 import subprocess
 import sys
 
@@ -137,3 +139,46 @@ def test_the_command_lists_what_waits_and_takes_answers(store, mathmill):
 def test_the_command_says_what_it_cannot_do(store, mathmill, arguments, said):
     done = mathmill("review", *arguments, "--store", store.root)
     assert done.code == 2 and said in done.err.replace("\n", " ")
+
+
+FORM = """
+import json, sys, threading, time
+from pathlib import Path
+from flows.services import prefect_api
+root = Path(sys.argv[1])
+with prefect_api(root):
+    from prefect.client.orchestration import get_client
+    from flows.review_form import review
+asked, described = [], []
+run = threading.Thread(target=lambda: asked.append(review("step_dpo", store=str(root), patience_s=300)))
+run.start()
+with get_client(sync_client=True) as client:
+    for given in json.loads(sys.argv[2]):
+        while not (paused := [r for r in client.read_flow_runs() if r.state and r.state.is_paused()]):
+            assert run.is_alive(), "the run ended before it asked"
+            time.sleep(0.2)
+        form = paused[0].state.state_details.run_input_keyset
+        described.append(client.read_flow_run_input(paused[0].id, form["description"]))
+        client.resume_flow_run(paused[0].id, run_input=given)
+run.join()
+print(json.dumps({"asked": asked, "described": described}))
+"""
+
+
+@pytest.mark.slow
+def test_a_paused_run_asks_in_the_ui_and_an_answer_that_does_not_fit_is_asked_again(store):
+    given = [{"first_wrong_step": 9}, {"first_wrong_step": 2, "why": "seen"}, {"unclear": True}]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "MATHMILL_"))}
+    done = subprocess.run(
+        [sys.executable, "-c", FORM, str(store.root), json.dumps(given)], capture_output=True, text=True, env=environment, timeout=400
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    said = json.loads(done.stdout.splitlines()[-1])
+    assert said["asked"] == [2]
+    first, again, second = (json.loads(text) if text.startswith('"') else text for text in said["described"])
+    assert "Reply 1 of 2" in first and "Eva has 0 figs" in first and "2| Step 2: Sum 0+4=0" in first
+    assert "no step 9 in reply r0: it has 2" in again and "Reply 2 of 2" in second
+    assert {i: (row.first_wrong_step, row.abstained, row.why) for i, row in reviews(store).items()} == {
+        "r0": (2, False, "seen"),
+        "r1": (None, True, ""),
+    }
