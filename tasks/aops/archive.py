@@ -42,7 +42,8 @@ class Archive:
         path = Path(folder) / FILE
         path.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
-        connection.executescript(f"PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA secure_delete=ON; BEGIN;{_TABLES}COMMIT;")
+        connection.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA secure_delete=ON")
+        connection.executescript(f"BEGIN IMMEDIATE;{_TABLES}COMMIT;")
         return cls(path, connection)
 
     def close(self) -> None:

@@ -4,7 +4,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 from typing import Literal
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 PageStatus = Literal["ok", "redirect", "missing", "hidden"]
 
@@ -90,7 +90,8 @@ def normal_title(title: str) -> str:
 
 def page_url(title: str, site: str = SITE) -> str:
     """The address of a page on the wiki."""
-    return f"{site}/wiki/index.php/{normal_title(title).replace(' ', '_')}"
+    path = quote(normal_title(title).replace(" ", "_"), safe="/:'(),!*")
+    return f"{site}/wiki/index.php/{path}"
 
 
 _PATH = re.compile(r"/wiki(?:/index\.php)?/(.+)", re.IGNORECASE)
@@ -98,12 +99,15 @@ _PATH = re.compile(r"/wiki(?:/index\.php)?/(.+)", re.IGNORECASE)
 
 def title_of_url(url: str) -> str | None:
     """The title that a wiki address names, in any of its spellings (path or `?title=`, `_`, `%2F`, old hosts); None if it names none."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # no address at all: links in saved pages can be anything
+        return None
     host = (parts.hostname or "").rstrip(".")
     if host not in ("", "127.0.0.1", "artofproblemsolving.com", "www.artofproblemsolving.com", "wiki.artofproblemsolving.com"):
         return None
     if given := parse_qs(parts.query).get("title"):
-        return normal_title(given[0])
+        return normal_title(given[0]) or None
     path = unquote(parts.path)
     found = _PATH.fullmatch(path)
-    return normal_title(found[1]) if found and not path.lower().endswith(("index.php", "api.php")) else None
+    return normal_title(found[1]) if found and path.lower().rstrip("/") not in ("/wiki/index.php", "/wiki/api.php") else None

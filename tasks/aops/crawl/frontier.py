@@ -58,7 +58,7 @@ class Frontier:
     def __init__(self, archive: Archive) -> None:
         self._archive = archive
         self._db = archive.connection
-        self._db.executescript(f"BEGIN;{_TABLES}COMMIT;")
+        self._db.executescript(f"BEGIN IMMEDIATE;{_TABLES}COMMIT;")
 
     # ---- runs
 
