@@ -81,10 +81,12 @@ _SPOILS = frozenset(
 """Words that change the number before them: the side is unknown."""
 _VERBS = frozenset(re.findall(r"\w+", "is are was were be has have had gets gives makes costs leaves then so to from that which"))
 """Words that are no unit of the number before them: the side ends."""
-_SCALES = frozenset(["twice", "double", "triple", "thrice", "than"])
-"""Words that change the number behind them: the side is unknown."""
-_SHARES = frozenset(["half", "third", "thirds", "quarter", "quarters", "fourth", "fifth", "sixth", "tenth", "root", "square", "cube"])
-"""Words that do so with `of` behind them."""
+_SHARES = ("half", "third", "thirds", "quarter", "quarters", "fourth", "fifth", "sixth", "tenth", "root", "square", "cube")
+_SCALING = tuple(
+    [f" {word}{link}" for word in ("twice", "double", "triple", "thrice", "than") for link in ("", " of", " the", " of the")]
+    + [f" {word}{link}" for word in _SHARES for link in (" of", " of the")]
+)
+"""Endings of phrases that change the number behind them: the side is unknown."""
 _START, _OPERAND, _OPERATOR, _UNIT = range(4)
 """What is awaited: the first operand, another one, an operator; or, behind words that follow an operand, an operator."""
 
@@ -109,7 +111,7 @@ class _Reader:
 
     __slots__ = (
         "about", "after_word", "depth", "digits", "found", "i", "items", "name", "named", "names", "operands", "percent",
-        "raised", "scaled", "shared", "sides", "spoilt", "start", "state", "tokens", "unit", "words",
+        "raised", "scaled", "sides", "spoilt", "start", "state", "tokens", "unit", "words",
     )  # fmt: skip
 
     def __init__(self, tokens: list[str], names: Mapping[str, Number]) -> None:
@@ -152,7 +154,7 @@ class _Reader:
         self.operands: list[Number] = []
         self.words: list[str] = []
         self.name = self.unit = ""
-        self.spoilt = self.named = self.percent = self.raised = self.after_word = self.scaled = self.shared = False
+        self.spoilt = self.named = self.percent = self.raised = self.after_word = self.scaled = False
         self.digits = -1
 
     # Operands
@@ -248,22 +250,30 @@ class _Reader:
     # Words
 
     def phrase(self, token: str) -> None:
-        """Words between spaces; only the last one stands before the next token."""
+        """Words between single spaces; only the last one stands before the next token."""
+        if self.state == _START:
+            self.leading(token)
+            return
         words = token.split(" ")
-        if self.state == _START and len(words) > 3:
-            words = words[-3:]
-        for word in words[:-1]:
-            self.word(word, "")
-        self.word(words[-1], self.tokens[self.i + 1] if self.i + 1 < len(self.tokens) else "")
+        for k, word in enumerate(words, 1):
+            self.word(word, self.following() if k == len(words) else "")
+            if self.state == _START and k < len(words):
+                self.leading(" ".join(words[k:]))
+                return
+
+    def leading(self, token: str) -> None:
+        """Words before a side; the last one may be a name in it."""
+        last = token[token.rfind(" ") + 1 :]
+        if len(last) == 1 and last.isascii() and self.letter(last, self.following()):
+            return
+        self.after_word, self.start = True, self.i + 1
+        self.scaled = f" {token.lower()}".endswith(_SCALING)
 
     def word(self, token: str, following: str) -> None:
+        """A word behind an operator or an operand."""
         if len(token) == 1 and token.isascii() and self.letter(token, following):
             return
-        if self.state == _START:
-            self.after_word, self.start = True, self.i + 1
-            self.scaled = token.lower() in _SCALES or (token in ("of", "the") and (self.scaled or self.shared))
-            self.shared = token.lower() in _SHARES
-        elif self.state == _OPERAND:
+        if self.state == _OPERAND:
             self.unit_of_two(token)
         elif token in _VERBS:
             self.finish()
@@ -355,7 +365,7 @@ class _Reader:
             self.sides, self.about = [], []
         elif self.state == _START and not self.items:
             self.start = self.i
-            self.spoilt = self.after_word = self.scaled = self.shared = False
+            self.spoilt = self.after_word = self.scaled = False
             return
         self.fresh(self.i)
 
