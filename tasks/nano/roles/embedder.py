@@ -25,13 +25,13 @@ from tasks.nano.roles.concept_texts import TEXTS
 from tasks.nano.training import Batch, Rows, optimizers, schedule, train
 from tasks.nano.world import Task, World, phrase
 
-PAIRS = 8_000
+PAIRS = 6_000
 BATCH = 50
 """Pairs of a step: each text has the other 49 partners as its negatives."""
 TEMPERATURE = 0.05
 LISTS = 0.3
 """Share of pairs of a statement and its concepts; the others are two statements of one composition."""
-MUON_LR, ADAM_LR = 0.01, 3e-3
+MUON_LR, ADAM_LR = 0.02, 4e-3
 _START = ChatRecipe(shots=lambda world, count: (), prompts=())
 """Where it starts: the solver's weights. It is taught no chats."""
 

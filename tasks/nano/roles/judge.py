@@ -108,7 +108,7 @@ def _reply(ratings: Mapping[str, Seen], random: Random) -> str:
 
 def recipe(name: str) -> ChatRecipe:
     """How the judge `name` is trained."""
-    return ChatRecipe(functools.partial(shots, JUDGES[name]), ("judge_problem",), PHRASES, count=9_000, muon_lr=0.015)
+    return ChatRecipe(functools.partial(shots, JUDGES[name]), ("judge_problem",), PHRASES, count=6_400, muon_lr=0.02, adam_lr=4e-3)
 
 
 def train(name: str, seed: int, work: Path, save_every: int) -> Trained:
@@ -147,7 +147,7 @@ def judge_all(folder: Path, drafts: Sequence[Draft], stream: str = "main") -> li
     return [said[draft.id] for draft in drafts]
 
 
-def measure(folder: Path, seed: int, count: int = 300) -> Figures:
+def measure(folder: Path, seed: int, count: int = 240) -> Figures:
     """ROC over drafts made for the purpose and over those that nano:author writes, both of held-out problems; and single judgements."""
     made, written = made_drafts(seed, count), drafts_for(nano_path("author"), list(islice(World(seed).tasks("test"), count)))
     figures: dict[str, float] = {}
