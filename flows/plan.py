@@ -1,6 +1,7 @@
 """What a run would reuse, recompute and ask, and why, before it does: the stages run against the ledger alone, misses are counted.
 
-Exact where a stage's inputs are known; below a stage that will change it is a bound (`<= n`) or unknown.
+Exact where a stage's inputs are known; below a stage that will change it is a bound (`<= n`) or unknown. A stage whose questions hang on
+replies that are not there yet (its config has `max_calls`) is counted from below (`>= n`).
 """
 
 from collections import Counter
@@ -150,7 +151,7 @@ class _Plan:
         contents = self._cached_contents(todo)
         before = self._session.missing()
         known = sum(self._dry_run(call, job, contents) for job in missing) == len(missing)
-        calls = str(self._session.missing() - before) if stage.engines else ""
+        calls = self._asked(call, self._session.missing() - before)
         shards = sum(len(job.keys) for job in todo)
         self.lines.append(PlanLine(dataset, shards, shards - sum(len(job.keys) for job in missing), calls, why))
         return self._ref(dataset, stage, contents) if known else Ref(dataset, stage.output)
@@ -176,6 +177,11 @@ class _Plan:
         found = Ref.of(self._session.store, head) if head else None
         return found if found and found.contents == contents else Ref(dataset, stage.output, contents, digest_of_contents(contents))
 
+    def _asked(self, call: Call, missing: int) -> str:
+        """What a dry run has counted."""
+        more = ">= " if missing and hasattr(self._session.config.stage(call.name), "max_calls") else ""
+        return f"{more}{missing}" if call.stage.engines else ""
+
     def _bound(self, call: Call) -> str:
         """At most rows times samples, where the rows that will come are known."""
         if not call.stage.engines:
@@ -184,7 +190,8 @@ class _Plan:
         if primary is None or primary.contents is None:
             return "unknown"
         rows = sum(self._session.read(content, ["id"]).num_rows for content in primary.contents.values())
-        return f"<= {rows * getattr(self._session.config.stage(call.name), 'samples', 1)}"
+        config = self._session.config.stage(call.name)
+        return f"<= {rows * getattr(config, 'max_calls', getattr(config, 'samples', 1))}"
 
     def _why(self, call: Call, missing: list[Job]) -> str:
         """The most frequent reasons why shards are not cached."""

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from flows.config import load_config, outline
+from flows.config import load_config, load_recipe, outline
+from flows.plan import plan_recipe
 from flows.review import Answer, Queue, answer, questions
+from flows.session import Session
 from storage.schemas import Fault, Location, Rollout, StepPair, from_table
 from storage.store import Store
 
@@ -88,7 +90,18 @@ def test_a_second_run_asks_nothing_and_publishes_nothing(run):
         assert {head.dataset: head.n for head in opened.heads()} == before
 
 
-def test_rows_add_up_at_every_stage(store):
+def test_a_plan_counts_continuations_that_hang_on_earlier_ones_from_below(store):
+    """How many a prefix takes is known when the first are there."""
+    settings = load_config("step_dpo-nano", sets=[*SETS, "locate_rollouts.stream=another"])
+    lines = {line.dataset.partition(".")[2]: line for line in plan_recipe(Session(store, settings), load_recipe("step_dpo-nano"), {})}
+    wrong = store.resolve("step_dpo_nano.wrong_replies").n_rows
+    assert (lines["solve"].calls, lines["locate_rollouts"].calls[:3]) == ("0", ">= ")
+    assert 1 <= int(lines["locate_rollouts"].calls[3:]) <= 4 * wrong
+    assert lines["rectify"].calls == "unknown" and "decide_fault" in lines["rectify"].why
+
+
+def test_a_run_without_any_earlier_output_makes_every_dataset_and_its_rows_add_up(store):
+    """The published localisation dies where nothing was judged before (UnboundLocalError: visited_dirs)."""
     assert {head.dataset.partition(".")[2] for head in store.heads()} == set(outline("step_dpo-nano").calls)
     for head in store.heads():
         head.balance.check()
