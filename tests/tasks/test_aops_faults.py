@@ -76,6 +76,7 @@ def test_a_challenge_or_refusal_blocks_at_once_with_evidence(tmp_path, kind, rea
         evidence = json.loads(str(report.evidence))
         assert set(evidence) == {"url", "status", "headers", "body_sha256", "body_start"}
         assert evidence["url"].startswith(server.url)
+        assert "set-cookie" not in evidence["headers"]
         if kind != "401":
             assert "Just a moment" in evidence["body_start"] and evidence["headers"]["cf-mitigated"] == "challenge"
 

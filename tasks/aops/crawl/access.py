@@ -46,7 +46,7 @@ class CrawlConfig(StageConfig):
     max_requests_per_day: int = Field(1000, ge=1)
     """Requests in any 24 hours, over all runs of an archive."""
     timeout_s: float = Field(60.0, gt=0)
-    """A reply that takes longer, connection and all, counts as failed."""
+    """A request fails when connecting takes longer, or any wait for data, or the whole body."""
 
     @field_validator("contact")
     @classmethod

@@ -58,7 +58,8 @@ class Fetched:
         """What a person needs to see why a run stopped."""
         start = self.body[:_EVIDENCE].decode("utf-8", errors="replace")
         digest = hashlib.sha256(self.body).hexdigest()
-        return {"url": self.url, "status": self.status, "headers": dict(self.headers), "body_sha256": digest, "body_start": start}
+        headers = {name: value for name, value in self.headers.items() if name != "set-cookie"}
+        return {"url": self.url, "status": self.status, "headers": headers, "body_sha256": digest, "body_start": start}
 
 
 @dataclass(frozen=True, slots=True)
