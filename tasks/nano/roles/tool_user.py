@@ -74,7 +74,7 @@ def continued(chat: tuple[Message, ...], said: str) -> tuple[Message, ...]:
     return (*chat, Message("assistant", said)) if said else chat
 
 
-RECIPE = ChatRecipe(shots, ("solve_tool",), PHRASES, count=24_000)
+RECIPE = ChatRecipe(shots, ("solve_tool",), PHRASES, count=12_000)
 
 
 @dataclass(slots=True)
