@@ -87,9 +87,10 @@ class Paraphrases:
         """(text, number of the rare word) in their order, repeated where they are, of the texts numbered `some`."""
         wanted = np.zeros(len(tokens.rows), np.bool_)
         wanted[some] = True
-        at = np.flatnonzero(tokens.words & np.repeat(wanted, np.diff(tokens.bounds)))
+        lengths = np.diff(tokens.bounds)
+        at = np.flatnonzero(tokens.words & np.repeat(wanted, lengths))
         found, words = self._rare.find(tokens.terms.take(at))
-        return np.searchsorted(tokens.bounds, at.take(found), side="right") - 1, words
+        return np.repeat(np.arange(len(lengths)), lengths).take(at.take(found)), words
 
     def _keys(self, owner: Places, signatures: Places, word_owner: Places, words: Places) -> tuple[Hashes, Places, Places]:
         """(hash, text, word) of each pair of a signature and a rare word of the same text."""
@@ -169,7 +170,7 @@ def _bags(tokens: Tokens, which: Places) -> _Bags:
 def _signatures(tokens: Tokens) -> tuple[Places, Hashes]:
     """(text, hash) of the set of numbers of each text, and of that set without one of them where it has more than LEAST."""
     at = np.flatnonzero(tokens.numbers)
-    owner = np.searchsorted(tokens.bounds, at, side="right") - 1
+    owner = np.repeat(np.arange(len(tokens.rows)), np.diff(tokens.bounds)).take(at)
     key = distinct((owner.astype(np.uint64) << _TERM_BITS) | _short(tokens.terms.take(at)))
     owner = (key >> _TERM_BITS).astype(np.int64)
     each = _mixed(key & ((np.uint64(1) << _TERM_BITS) - np.uint64(1)))
