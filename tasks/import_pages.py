@@ -60,21 +60,22 @@ def import_pages(records: Source, config: ImportPagesConfig) -> Iterator[Made[Pa
 
 def _page(record_id: str, record: Any, name: str, config: ImportPagesConfig) -> Page | Rejected:
     if isinstance(record, RawPage):
-        return _wiki_page(record_id, record)
+        return wiki_page(record_id, record)
     if isinstance(record, Refused):
         return Rejected(record.reason, f"{record.title!r}: {record.detail}", of=record_id)
     if not isinstance(record, Mapping):
         raise ValueError(f"{record_id}: {record}; mend the record or leave it out")
     if "wikitext" in record and "title" in record:
         given = {k: record[k] for k in ("page_id", "revid", "revised_at") if record.get(k) is not None}
-        return _wiki_page(record_id, raw_page(str(record["title"]), str(record["wikitext"]), **given))
+        return wiki_page(record_id, raw_page(str(record["title"]), str(record["wikitext"]), **given))
     read = read_record(record, config.columns)
     if isinstance(read, str):
         return Rejected(read, f"the record has {sorted(map(str, record))}", of=record_id)
     return _row_page(read, config.source or read.source or name, config)
 
 
-def _wiki_page(record_id: str, raw: RawPage) -> Page | Rejected:
+def wiki_page(record_id: str, raw: RawPage) -> Page | Rejected:
+    """The row of a page of the wiki; Rejected where its title is not in the contest schedule."""
     place = schedule().locate(raw.title)
     if isinstance(place, Refused):
         return Rejected(place.reason, f"{raw.title!r}: {place.detail}", of=record_id)

@@ -1,7 +1,6 @@
 """Invented contests with known truth: parse(render(problem)) == problem, whole contests exact, damaged pages reported and never misread."""
 
 import re
-from pathlib import Path
 from random import Random
 
 import pytest
@@ -14,18 +13,17 @@ from tasks.aops.fixture.contest import KINDS, NAMES, Contest, make_contest, rend
 from tasks.aops.fixture.problems import choice_problem, integer_problem, proof_problem
 from tasks.aops.pages import raw_page
 from tasks.aops.parse.page import parse_page
-from tasks.import_pages import ImportPagesConfig, import_pages
-from tasks.stage import Made, Source
+from tasks.import_pages import wiki_page
+from tasks.stage import Rejected
 
 MAKERS = {"AMC 12A": ("choice", choice_problem), "AIME I": ("integer", integer_problem), "IMO": ("proof", proof_problem)}
 SEEDS = st.integers(0, 10**9)
 
 
 def rows(pages: dict[str, str]) -> list[Page]:
-    """Pages by title as rows, by the importing stage itself."""
-    records = [(title, raw_page(title, text, revid=1)) for title, text in pages.items()]
-    made = import_pages(Source((Path(__file__),), "", lambda: iter(records)), ImportPagesConfig())
-    return [item.rows for item in made if isinstance(item, Made)]
+    """Pages by title as rows, as the importing stage makes them."""
+    found = [wiki_page(title, raw_page(title, text, revid=1)) for title, text in pages.items()]
+    return [row for row in found if not isinstance(row, Rejected)]
 
 
 def contests(year: int, seed: int) -> list[Contest]:

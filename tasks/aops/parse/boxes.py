@@ -6,7 +6,7 @@ r"""Boxed answers: every spelling of `\boxed{\textbf{(C)}\ 12}` read as letter a
 import functools
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 _BOX = re.compile(r"\\(?:boxed|fbox|framebox)(?![a-zA-Z])\s*(?:\[[^\[\]]*\]\s*)*")
 _FONT = re.compile(
@@ -27,8 +27,7 @@ _LETTER_IN_BRACES = re.compile(r"\{\s*(\(?\s*[A-E]?\s*\)?)\s*\}")
 _INTEGER = re.compile(r"\d{1,3}")
 
 
-@dataclass(frozen=True, slots=True)
-class Box:
+class Box(NamedTuple):
     """One box of a text: its place there, its content, and whether its braces close."""
 
     place: int
@@ -36,8 +35,7 @@ class Box:
     closed: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(NamedTuple):
     """What a box says. `problem` is a doubt's code, with nothing read."""
 
     answer: str | None

@@ -6,10 +6,10 @@ in lists; in the middle of the statement. A choice without text is a figure.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tasks.aops.parse.doubts import Doubt
-from tasks.aops.parse.tokens import HOLE, Masked, Region
+from tasks.aops.parse.tokens import HOLE, HOLES, Masked, Region
 
 _COMMAND = r"(?:\\(?:textbf|textrm|textit|text|mathbf|mathrm|mathit|boldsymbol|bold|bf|rm|mbox|hbox)(?![a-zA-Z])\s*)"
 _GAP = r"(?:\\[ ,;:!]|~|\s|\\q?quad(?![a-zA-Z]))*"
@@ -21,17 +21,16 @@ _IN_MATHS = re.compile(
 _FUNCTION = re.compile(r"(?:\\(?:sin|cos|tan|log|ln|max|min|gcd|det|operatorname\s*\{[^{}]*\})|(?<![\\a-zA-Z])[a-zA-Z]'*)$")
 """What `(A)` is an argument of."""
 _IN_TEXT = re.compile(r"(?:^[*#: \t']*|(?<=[\s']))\(([A-E])\)'*|^[*#: \t']*([A-E])[.)](?=\s)", re.MULTILINE)
+_HOLE_OR_MARKER = re.compile(rf"{HOLE}|{_IN_TEXT.pattern}", re.MULTILINE)
 _SEPARATORS = re.compile(
     r"(?:\\q?quad(?![a-zA-Z])|\\enspace|\\hspace\*?\{[^{}]*\}|\\hfill|\\(?:newline|linebreak)(?![a-zA-Z])|\\[ ,;:!\\]|[~&,;]|\s)+$"
 )
 _SPACES = re.compile(r"^(?:\\q?quad(?![a-zA-Z])|\\hspace\*?\{[^{}]*\}|\\[ ,;:!]|[~&]|\s)+")
 _TEXT_ONLY = re.compile(r"\\(?:text|textrm|mbox|hbox)\s*\{([^{}$\\]*)\}")
 _ENVIRONMENT = re.compile(r"\\(?:begin|end)\{(?:tabular|array|align|gather|alignat)\*?\}(?:\{[^{}]*\})?")
-_HOLE = re.compile(HOLE)
 
 
-@dataclass(frozen=True, slots=True)
-class Marker:
+class Marker(NamedTuple):
     """Where `(A)` stands: in masked text, and where in the region's inside if it is in maths."""
 
     letter: str
@@ -44,8 +43,7 @@ class Marker:
     """How the letter is set: equal for the five markers of one problem, as a rule."""
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """Choices as parts of masked text and regions: `values` are pieces to be shown, `start` and `end` what they take of the masked text."""
 
     values: tuple[str, ...]
@@ -86,7 +84,7 @@ def _runs(markers: list[Marker]) -> list[list[Marker]]:
 def _markers(masked: Masked, start: int, end: int) -> Iterator[Marker]:
     """Every `(A)` to `(E)` between two places of the masked text, in order."""
     text = masked.text
-    for match in re.finditer(rf"{HOLE}|{_IN_TEXT.pattern}", text[start:end], re.MULTILINE):
+    for match in _HOLE_OR_MARKER.finditer(text[start:end]):
         place = start + match.start()
         if match[1] or match[2]:
             yield Marker(match[1] or match[2], place, start + match.end(), form="text")
@@ -137,7 +135,7 @@ def _plain(masked: Masked, text: str) -> str:
 
     text = re.sub(r"<br\s*/?>|'''?|^[*#:]+|[*#:]+$", " ", text.strip(), flags=re.MULTILINE)
     text = re.sub(r"\[\[[^\[\]|]*\|([^\[\]]*)\]\]|\[\[([^\[\]]*)\]\]", lambda m: m[1] or m[2], text)
-    return " ".join(_HOLE.sub(piece, text).split()).strip(" ,;")
+    return " ".join(HOLES.sub(piece, text).split()).strip(" ,;")
 
 
 def _shown(tex: str) -> str:

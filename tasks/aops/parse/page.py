@@ -14,7 +14,7 @@ from tasks.aops.parse.choices import Found, find_choices
 from tasks.aops.parse.context import Shared, shared_data
 from tasks.aops.parse.doubts import Doubt
 from tasks.aops.parse.solutions import SolutionPart, solution_parts
-from tasks.aops.parse.tokens import HOLE, Masked, mask
+from tasks.aops.parse.tokens import HOLES, Masked, mask
 from tasks.aops.parse.wikitext import (
     Section,
     broken_structure,
@@ -179,9 +179,9 @@ class _Parser:
                 self.doubt("unknown_template", start, name)
         if "{|" in body:
             self.doubt("table", start + body.index("{|"))
-        if edited := _EDITED.search(body):
+        if edited := editors_note(body):
             self.doubt("editors_note", start + edited.start(), edited[0])
-        for match in re.finditer(HOLE, body):
+        for match in HOLES.finditer(body):
             region = self.masked.region(match[0])
             if region.is_maths and next(boxes(region.inner), None):
                 self.doubts.append(Doubt("box_in_problem", region.start, region.inner[:60]))
@@ -195,7 +195,7 @@ class _Parser:
     def _figures(self, section: Section, statement: str) -> tuple[tuple[str, ...], int, bool]:
         """(Asymptote code, number of uploaded pictures, whether the statement needs them)."""
         body = self.masked.text[section.body : section.end]
-        regions = [self.masked.region(hole) for hole in re.findall(HOLE, body)]
+        regions = [self.masked.region(hole) for hole in HOLES.findall(body)]
         asy = tuple(r.inner.strip() for r in regions if r.kind == "asy")
         n_files = files(body) + sum(r.kind == "figure" for r in regions)
         choices_are_figures = any(d.code == "choices_are_figures" for d in self.doubts)
@@ -219,7 +219,7 @@ class _Parser:
     def _solution(self, part: SolutionPart, choices: tuple[str, ...]) -> ParsedSolution:
         text = plain(self.masked, part.text, signed=True)
         stub = any(name in ("solution", "incomplete", "wip") for name, _ in templates(part.text)) or is_stub(text)
-        if edited := _EDITED.search(text):
+        if edited := editors_note(text):
             self.doubt("editors_note", part.start, edited[0])
         boxed = self._boxes(part)
         answer = None
@@ -231,7 +231,7 @@ class _Parser:
             offset=self.masked.offset(part.start),
             boxed=tuple(content for content, _ in boxed),
             answer=answer,
-            refers_to_other=part.shared or bool(_REFERS.search(text)),
+            refers_to_other=part.shared or refers_to_other(text),
             stub=stub,
             weight=part.weight,
         )
@@ -239,7 +239,7 @@ class _Parser:
     def _boxes(self, part: SolutionPart) -> list[tuple[str, int]]:
         """(content, place on the page) of the boxes of a solution, in order."""
         found = []
-        for hole in re.findall(HOLE, part.text):
+        for hole in HOLES.findall(part.text):
             region = self.masked.region(hole)
             if not region.is_maths or "box" not in region.inner:
                 continue
@@ -276,6 +276,22 @@ _REFERS = re.compile(
     r"|(?:previous|above|first|other) solutions?|same as above)\b",
     re.IGNORECASE,
 )
+_REFERRING_WORDS = ("olution", "bove", "efore", "revious", "ontinu", "irst")
+
+
+def refers_to_other(text: str) -> bool:
+    """Whether a solution speaks of another one."""
+    return any(word in text for word in _REFERRING_WORDS) and _REFERS.search(text) is not None
+
+
+_EDITORS_WORDS = ("riginal", "ixed in the", "made a mistake", "he problem")
+
+
+def editors_note(text: str) -> re.Match[str] | None:
+    """Where an editor says that a text was changed or is in doubt."""
+    return _EDITED.search(text) if any(word in text for word in _EDITORS_WORDS) else None
+
+
 _STUB = re.compile(
     r"(?:coming soon\.?|\[?wip\]?|tba\.?|tbd\.?|to be (?:added|continued)\.?|in progress\.?|this (?:problem )?needs a solution.*)?",
     re.I | re.S,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from tasks.aops.parse.doubts import Doubt
-from tasks.aops.parse.tokens import HOLE, Masked
+from tasks.aops.parse.tokens import HOLES, Masked
 from tasks.aops.parse.wikitext import Section
 
 THANKS = "thanks"
@@ -81,7 +81,7 @@ def _order(masked: Masked, numbers: list[tuple[int, Section]], parts: list[Solut
 def _left_out(masked: Masked, section: Section, children: list[Section]) -> list[Doubt]:
     """A video or a list of links has no maths, few words, and no sections below."""
     text = _LINKS.sub("", masked.text[section.body : children[-1].end if children else section.end])
-    prose = bool(children) or any(masked.region(hole).is_maths for hole in re.findall(HOLE, text)) or len(text.strip()) > _FEW_CHARACTERS
+    prose = bool(children) or any(masked.region(hole).is_maths for hole in HOLES.findall(text)) or len(text.strip()) > _FEW_CHARACTERS
     return [Doubt("left_out", masked.offset(section.start), section.title)] if prose else []
 
 

@@ -9,7 +9,7 @@ import html
 import re
 from bisect import bisect_right
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from tasks.aops.parse.doubts import Doubt
 
@@ -18,11 +18,12 @@ RegionKind = Literal["inline", "display", "asy", "literal", "figure"]
 FIRST_HOLE = 0xE100
 HOLE = "[\ue100-\uf8ff]"
 """Character class of the holes, for regular expressions."""
+HOLES = re.compile(HOLE)
 _MOST_HOLES = 0xF8FF - FIRST_HOLE
 MOST_CHARACTERS = 200_000
 """A page longer than this is no page of a contest."""
 
-HEADING = re.compile(r"^(={1,6})(?!=)[ \t]*(.+?)[ \t]*(={1,6})[ \t.]*$", re.MULTILINE)
+HEADING = re.compile(r"^(={1,6})([^=\n](?:[^\n]*[^=\n])?)(={1,6})[ \t.]*$", re.MULTILINE)
 _HEADING_INSIDE = re.compile(r"\n=[^\n]*=[ \t.]*(?:\n|$)")
 _PRIVATE = re.compile("[\ue000-\uf8ff]")
 _OPEN = re.compile(
@@ -47,8 +48,7 @@ _CREDIT = re.compile(
 """Comments in Asymptote code that name people."""
 
 
-@dataclass(frozen=True, slots=True)
-class Region:
+class Region(NamedTuple):
     """A masked stretch of the page: what kind, from where to where (with its tags), and what is inside."""
 
     kind: RegionKind
@@ -92,6 +92,11 @@ def mask(page: str) -> Masked:
         doubts.append(Doubt("private_use", strange.start()))
         page = _PRIVATE.sub("\ufffd", page)
     return _Masker(page, doubts).run()
+
+
+def _runs_on(inner: str) -> bool:
+    """Whether what a tag encloses has another tag or a heading in it: then the tag's own end is missing."""
+    return ("<" in inner and _MATHS_TAG.search(inner) is not None) or ("\n=" in inner and _HEADING_INSIDE.search(inner) is not None)
 
 
 class _Masker:
@@ -169,7 +174,7 @@ class _Masker:
             return self._doubt("unclosed_tag", opening)
         inner = self._page[opening.end() : close.start()]
         kind = _TAG_KINDS[tag]
-        if kind != "literal" and (_MATHS_TAG.search(inner) or _HEADING_INSIDE.search(inner)):
+        if kind != "literal" and _runs_on(inner):
             return self._doubt("unclosed_tag", opening)
         return self._hole(kind, opening, close.end(), inner)
 
@@ -179,7 +184,7 @@ class _Masker:
             self._endless.add(closing)
             return self._doubt("unclosed_tag", opening)
         inner = self._page[opening.end() : end]
-        if _MATHS_TAG.search(inner) or _HEADING_INSIDE.search(inner):
+        if _runs_on(inner):
             return self._doubt("unclosed_tag", opening)
         return self._hole(kind, opening, end + len(closing), inner)
 

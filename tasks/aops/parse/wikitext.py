@@ -6,12 +6,14 @@ Works on what `tokens.mask` leaves: here every `{{` is a template and every `==`
 import html
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tasks.aops.parse.doubts import Doubt
-from tasks.aops.parse.tokens import HEADING, HOLE, Masked
+from tasks.aops.parse.tokens import HEADING, HOLE, HOLES, Masked
 
 _TEMPLATE = re.compile(r"\{\{([^{}]*)\}\}")
+_ANY_LINK = re.compile(r"\[\[[^\[\]]*\]\]")
+_BRACES, _BRACKETS = re.compile(r"\{\{|\}\}"), re.compile(r"\[\[|\]\]")
 _FILE = re.compile(r"\[\[ *(?:File|Image) *:[^\[\]]*(?:\[\[[^\[\]]*\]\][^\[\]]*)*\]\]", re.IGNORECASE)
 _CATEGORY = re.compile(r"\[\[ *Category *: *([^\[\]|]*?) *(?:\|[^\[\]]*)?\]\]", re.IGNORECASE)
 _USER = re.compile(
@@ -42,14 +44,13 @@ _CREDIT = re.compile(
     re.MULTILINE | re.IGNORECASE,
 )
 _LIST = re.compile(r"^([*#:;]+)[ \t]*", re.MULTILINE)
+_LINE_ENDS = re.compile(r"[^\S\n]*\n[^\S\n]*")
 _ROWS = re.compile(r"\n{3,}")
 _OWN_LINES = re.compile(r"\\begin\{(?:align|gather|eqnarray|multline|alignat)\*?\}")
-_HOLE = re.compile(HOLE)
 _BY = re.compile(r"\s*(?:[-–—~(]\s*)?\b(?:by|from|credits?(?: to)?|author(?:ed)?)\b.*$|\s*[~].*$|\s+-\s*\w+$", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
+class Section(NamedTuple):
     """A heading and the text up to the next one; places are in the masked text. The lead has level 0 and no title."""
 
     level: int
@@ -69,7 +70,7 @@ def sections(masked: Masked) -> list[Section]:
     starts = [m.start() for m in found] + [len(masked.text)]
     out = [Section(0, "", 0, 0, starts[0])]
     for match, end in zip(found, starts[1:], strict=True):
-        title = " ".join(_HOLE.sub("", _HTML.sub("", match[2].replace("'''", "").replace("''", ""))).split())
+        title = " ".join(HOLES.sub("", _HTML.sub("", match[2].replace("'''", "").replace("''", ""))).split())
         out.append(Section(min(len(match[1]), len(match[3])), title, match.start(), match.end(), end))
     return out
 
@@ -77,37 +78,41 @@ def sections(masked: Masked) -> list[Section]:
 def broken_structure(masked: Masked) -> Iterator[Doubt]:
     """What does not close: headings, templates and links."""
     yield from _broken_headings(masked)
-    rest = masked.text
-    if "{{" in rest or "}}" in rest:
-        rest = _blanked(_TEMPLATE, rest)
-        for brace in re.finditer(r"\{\{|\}\}", rest):
-            yield Doubt("unclosed_template", masked.offset(brace.start()), rest[brace.start() : brace.start() + 40])
-    if "[[" in rest or "]]" in rest:
-        rest = _blanked(re.compile(r"\[\[[^\[\]]*\]\]"), rest)
-        for bracket in re.finditer(r"\[\[|\]\]", rest):
-            yield Doubt("unclosed_link", masked.offset(bracket.start()), rest[bracket.start() : bracket.start() + 40])
+    for code, whole, end in (("unclosed_template", _TEMPLATE, _BRACES), ("unclosed_link", _ANY_LINK, _BRACKETS)):
+        if not end.search(masked.text):
+            continue
+        rest = _blanked(whole, masked.text)
+        for sign in end.finditer(rest):
+            yield Doubt(code, masked.offset(sign.start()), rest[sign.start() : sign.start() + 40])
 
 
 def _broken_headings(masked: Masked) -> Iterator[Doubt]:
-    place = 0
-    for line in masked.text.split("\n"):
-        if ("==" in line and (line[0] == "=" or line.rstrip(" \t.").endswith("=="))) and not HEADING.match(line):
-            yield Doubt("broken_heading", masked.offset(place), line[:60])
-        place += len(line) + 1
+    text = masked.text
+    place = text.find("==")
+    while place >= 0:
+        start, end = text.rfind("\n", 0, place) + 1, text.find("\n", place)
+        line = text[start : end if end >= 0 else len(text)]
+        if (line[0] == "=" or line.rstrip(" \t.").endswith("==")) and not HEADING.match(line):
+            yield Doubt("broken_heading", masked.offset(start), line[:60])
+        place = text.find("==", end) if end >= 0 else -1
+
+
+def _blank(match: re.Match[str]) -> str:
+    return "\1" * (match.end() - match.start())
 
 
 def _blanked(pattern: re.Pattern[str], text: str) -> str:
     """The text with everything that matches overwritten, from the inside out; places stay."""
     while True:
-        text, n = pattern.subn(lambda m: "\1" * len(m[0]), text)
+        text, n = pattern.subn(_blank, text)
         if not n:
             return text
 
 
 def templates(text: str) -> list[tuple[str, str]]:
     """(name in lower case, the rest) of each template of masked text."""
-    found = []
-    for match in _TEMPLATE.finditer(text):
+    found: list[tuple[str, str]] = []
+    for match in _TEMPLATE.finditer(text) if "{{" in text else ():
         name, _, rest = match[1].partition("|")
         found.append((" ".join(name.lower().replace("_", " ").split()), rest))
     return found
@@ -133,9 +138,8 @@ def plain(masked: Masked, text: str, signed: bool = False) -> str:
     text = _LIST.sub(_list_sign(), text)
     if "&" in text:
         text = html.unescape(text).replace("\xa0", " ")
-    text = _HOLE.sub(lambda m: show(masked, m[0]), text)
-    lines = "\n".join(line.strip() for line in text.split("\n"))
-    return _ROWS.sub("\n\n", lines).strip()
+    text = HOLES.sub(lambda m: show(masked, m[0]), text)
+    return _ROWS.sub("\n\n", _LINE_ENDS.sub("\n", text)).strip()
 
 
 def _list_sign() -> Callable[[re.Match[str]], str]:
@@ -175,7 +179,8 @@ def without_names(text: str) -> str:
         text = _EMAIL.sub("", text)
     if "(" in text and ("talk" in text or ":" in text):
         text = _STAMP.sub("", text)
-    text = _DASH.sub("", text)
+    if "-" in text or "–" in text or "—" in text:
+        text = _DASH.sub("", text)
     return _CREDIT.sub("", text) if " by " in text or "redit" in text or "hanks to" in text else text
 
 
