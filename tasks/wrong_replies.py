@@ -1,13 +1,14 @@
 """Collect errors: complete replies with a wrong final answer, to problems of a given pass rate (Step-DPO, section 3.2).
 
-Steps are looked at later. A reply that states no answer, or was cut off, is no error with a first wrong step and stays out.
+Contaminated problems are left out here, before anything more is paid for them; `step_pairs` checks again. Steps are looked at later: a
+reply that states no answer, or was cut off, is no error with a first wrong step and stays out.
 """
 
 from collections.abc import Iterator
 
 from pydantic import Field
 
-from storage.schemas import Problem, Rollout, Verdict
+from storage.schemas import Mark, Problem, Rollout, Verdict
 from tasks.stage import Rejected, StageConfig, stage
 
 
@@ -24,9 +25,13 @@ class WrongRepliesConfig(StageConfig):
 
 @stage
 def wrong_replies(
-    problem: Problem, rollouts: list[Rollout], verdicts: list[Verdict], config: WrongRepliesConfig
+    problem: Problem, rollouts: list[Rollout], verdicts: list[Verdict], marks: list[Mark] | None, config: WrongRepliesConfig
 ) -> Iterator[Rollout | Rejected]:
     """The first wrong replies in the order they were drawn, unchanged and under their own ids."""
+    hit = next((m for m in marks or () if m.contaminated), None)
+    if hit is not None:
+        yield Rejected("contaminated", f"{hit.column} hits {hit.benchmark} item {hit.item} by rule {hit.rule}")
+        return
     known = [v for v in verdicts if v.verdict != "unknown"]
     if not known:
         yield Rejected("no reply could be verified", f"{len(rollouts)} replies")

@@ -3,7 +3,7 @@
 import pytest
 
 from storage.ids import derived_id
-from storage.schemas import Fault, Problem, Rollout, Verdict, from_table
+from storage.schemas import Fault, Mark, Problem, Rollout, Verdict, from_table
 from tasks.rectify import RectifyConfig, rectify
 from tasks.stage import Rejected
 from tasks.wrong_replies import WrongRepliesConfig, wrong_replies
@@ -44,11 +44,11 @@ def test_a_failed_continuation_puts_the_fault_in_quarantine(tmp_path):
     assert continued(tmp_path, Scripted(lambda prompt: [])).quarantined == 1
 
 
-def kept(*replies: tuple[str, str, str | None], **settings):
+def kept(*replies: tuple[str, str, str | None], marks: list[Mark] | None = None, **settings):
     """What is kept of (text, verdict, answer) replies."""
     rollouts = [Rollout(f"r{i}", PROBLEM.id, i, text, "stop", 9, None) for i, (text, _, _) in enumerate(replies)]
     verdicts = [Verdict(f"v{i}", PROBLEM.id, f"r{i}", verdict, answer, "exact") for i, (_, verdict, answer) in enumerate(replies)]
-    return list(wrong_replies(PROBLEM, rollouts[::-1], verdicts, WrongRepliesConfig(**settings)))
+    return list(wrong_replies(PROBLEM, rollouts[::-1], verdicts, marks, WrongRepliesConfig(**settings)))
 
 
 A, B, C = ("a", "wrong", "8"), ("b", "wrong", "9"), ("c", "correct", "7")
@@ -80,3 +80,9 @@ def test_a_problem_without_a_usable_error_is_rejected_with_its_reason(replies, s
 
 def test_unknown_verdicts_do_not_count_in_the_pass_rate():
     assert [r.text for r in kept(A, C, ("cut", "unknown", None), min_pass_rate=0.5, max_pass_rate=0.5)] == ["a"]
+
+
+@pytest.mark.parametrize("contaminated", [True, False])
+def test_a_contaminated_problem_costs_no_more_calls(contaminated):
+    [row] = kept(A, C, marks=[Mark("m", PROBLEM.id, PROBLEM.id, contaminated, "problem", "exact", "held_out", "7", 1.0)])
+    assert isinstance(row, Rejected) == contaminated
