@@ -3,6 +3,7 @@
 An object that was checked against the same texts by the same rule is not read again: its marks are a shard in the catalog. No Prefect here.
 """
 
+import functools
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from storage.versions import Version
 from tasks.certificate import CHECKED, benchmarks_of
 from tasks.contamination import ContaminationConfig, contamination, marks_of, protected_texts
 from tasks.fingerprint import code_identity
-from tasks.maths.contamination_index import Index
+from tasks.maths.contamination_index import Index, Rule, index_digest
 from tasks.maths.protected import read_protected
 
 DATASET = "rescan.marks"
@@ -94,19 +95,32 @@ def rescan(
     store: Store, protected: pa.Table, config: ContaminationConfig, run_id: str = "rescan", say: Callable[[str], None] = lambda line: None
 ) -> Rescan:
     """Check what was not checked before, publish the marks, and list what is affected."""
-    index = Index(protected, config.rule)
+    check = _Check(protected, config.rule)
     versions = _training_versions(store)
     objects = {slot.content: _Object(version, slot.content) for version in versions for slot in store.slots(version)}
     shards: dict[str, Shard] = {}
     checked = 0
     for content, item in objects.items():
-        shards[content], new = _shard(store, item, index, run_id)
+        shards[content], new = _shard(store, item, check, run_id)
         checked += new
         if new:
             say(f"{item.part}: {shards[content].n_rows} rows checked")
-    marks = _publish(store, {item.part: shards[content].key for content, item in objects.items()}, index, config, run_id)
+    marks = _publish(store, {item.part: shards[content].key for content, item in objects.items()}, check, config, run_id)
     hits = {content: _hits(store, shard) for content, shard in shards.items()}
     return Rescan(marks, len(versions), len(objects), checked, _affected(store, versions, hits))
+
+
+class _Check:
+    """Protected texts and a rule; the index is made when there is something to check."""
+
+    def __init__(self, protected: pa.Table, rule: Rule) -> None:
+        self.protected = protected
+        self.digest = index_digest(protected, rule)
+        self._rule = rule
+
+    @functools.cached_property
+    def index(self) -> Index:
+        return Index(self.protected, self._rule)
 
 
 @dataclass(frozen=True)
@@ -131,10 +145,10 @@ def _training_versions(store: Store) -> list[Version]:
     return [version for name in names for version in store.versions(name)]
 
 
-def _shard(store: Store, item: _Object, index: Index, run_id: str) -> tuple[Shard, bool]:
+def _shard(store: Store, item: _Object, check: _Check, run_id: str) -> tuple[Shard, bool]:
     """(marks of one object, whether they were made now). Two rescans never check the same object: the second waits."""
     what = {"inputs": {"rows": item.content}, "columns": list(item.columns)}
-    recipe = {"stage": "rescan", "code": code_identity(contamination), "index": index.digest, **what}
+    recipe = {"stage": "rescan", "code": code_identity(contamination), "index": check.digest, **what}
     key = digest(recipe)
     with store.lock(key):
         found = store.lookup(key)
@@ -142,7 +156,7 @@ def _shard(store: Store, item: _Object, index: Index, run_id: str) -> tuple[Shar
             return found, False
         started = time.monotonic()
         rows = store.read(item.content)
-        marks = marks_of(rows, item.columns, index)
+        marks = marks_of(rows, item.columns, check.index)
         made = store.commit(
             key=key,
             dataset=DATASET,
@@ -158,15 +172,15 @@ def _shard(store: Store, item: _Object, index: Index, run_id: str) -> tuple[Shar
         return made, True
 
 
-def _publish(store: Store, keys: dict[str, str], index: Index, config: ContaminationConfig, run_id: str) -> Version | None:
+def _publish(store: Store, keys: dict[str, str], check: _Check, config: ContaminationConfig, run_id: str) -> Version | None:
     if not keys:
         return None
     meta = {
         "stage": "rescan",
         "recipe": "rescan",
         "config": config.identity(),
-        "index_digest": index.digest,
-        "benchmarks": benchmarks_of(index.protected),
+        "index_digest": check.digest,
+        "benchmarks": benchmarks_of(check.protected),
     }
     return store.publish(DATASET, keys, meta=meta, run_id=run_id)
 

@@ -51,7 +51,8 @@ def certify(
 
 
 def benchmarks_of(protected: pa.Table) -> list[dict[str, Any]]:
-    """Name, number of texts and hash of each protected set."""
+    """Name, number of texts and hash of each protected set; their order does not matter."""
+    protected = protected.sort_by([(name, "ascending") for name in ("benchmark", "item", "text")])
     names = protected["benchmark"].to_pylist()
     sets: dict[str, list[Any]] = {name: [] for name in sorted(set(names))}
     for name, row in zip(names, protected.select(["item", "text"]).to_pylist(), strict=True):

@@ -98,11 +98,9 @@ class Index:
 
     def __init__(self, protected: pa.Table, rule: Rule) -> None:
         """`protected` has the columns benchmark, item and text; their order does not matter."""
-        table = protected.select(_SCHEMA.names).cast(_SCHEMA).combine_chunks()
-        self.protected = table.sort_by([(name, "ascending") for name in _SCHEMA.names])
+        self.protected = _in_order(protected)
         self.rule = rule
-        self.digest = digest([dataclasses.asdict(rule), self.protected.to_pylist()])
-        """40 hex digits of the rule and the protected texts."""
+        self.digest = index_digest(protected, rule)
         tokens = _one_batch(self.protected["text"], terms=rule.paraphrase < 1)
         self.lengths = np.diff(tokens.bounds)
         self._numbers = np.diff(np.append(0, np.cumsum(tokens.numbers))[tokens.bounds])
@@ -245,6 +243,16 @@ class Index:
         """An index of these texts and those of `protected`."""
         more = protected.select(_SCHEMA.names).cast(_SCHEMA)
         return Index(pa.concat_tables([self.protected, more]).group_by(_SCHEMA.names).aggregate([]), self.rule)
+
+
+def _in_order(protected: pa.Table) -> pa.Table:
+    table = protected.select(_SCHEMA.names).cast(_SCHEMA).combine_chunks()
+    return table.sort_by([(name, "ascending") for name in _SCHEMA.names])
+
+
+def index_digest(protected: pa.Table, rule: Rule) -> str:
+    """40 hex digits of the rule and the protected texts, whatever their order: known without making the index."""
+    return digest([dataclasses.asdict(rule), _in_order(protected).to_pylist()])
 
 
 def _hits(tokens: Tokens, owner: Places, texts: Places, ratios: Ratios, rule: str, starts: Places, stops: Places) -> Hits:
