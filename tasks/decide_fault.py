@@ -1,5 +1,4 @@
-"""Decide the first wrong step of a reply from what independent locators say; the rest waits for a person (Step-DPO, section 3.2: by a
-human or GPT-4).
+"""Decide the first wrong step of a reply from what independent locators say; the rest waits for a person (Step-DPO, section 3.2).
 
 A person's answer decides alone, as long as the reply is the one that the person saw. It looks at no text: locators do.
 """
