@@ -3,7 +3,7 @@
 from fractions import Fraction
 
 from tasks.maths.equations import Side
-from tasks.maths.rational import Number, distance
+from tasks.maths.rational import Number, distance, ratio
 
 _CONVERSIONS = frozenset(map(Fraction, [2, 3, 4, 7, 8, 10, 12, 16, 24, 30, 36, 52, 60, 100, 144, 365, 1000, 1440, 1760, 3600, 5280]))
 """Factors between units."""
@@ -27,12 +27,16 @@ def per_cent(a: Side, b: Side) -> bool:
     if not (a.percent or b.percent):
         return False
     adds = any(side.percent and ("+" in side.tokens or "-" in side.tokens) for side in (a, b))
-    return adds or a.number * 100 == b.number or a.number == b.number * 100
+    return (
+        adds or rounds(a._replace(value=ratio(a.number * 100, 1)), b, False) or rounds(a, b._replace(value=ratio(b.number * 100, 1)), False)
+    )
 
 
 def rounds(a: Side, b: Side, nearly: bool) -> bool:
     """Whether one side is the other to the digits that it shows, rounded or cut off, or within 2 % of it where that is said (`≈`)."""
     apart = distance(a.number, b.number)
+    if not apart:
+        return True
     if nearly and (apart < 1 or _within(apart, a, 50)):
         return True
     return _shows(apart, a, b) or _shows(apart, b, a)

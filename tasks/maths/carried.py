@@ -8,8 +8,10 @@ from tasks.maths.rational import Number
 _NUMBER = re.compile(r"\d[\d,]*\.?\d*")
 _WORD = re.compile(r"[A-Za-z]{2,}")
 _MARK = re.compile(r"[\d.,]+|[^\s\"“”]")
-_MAX_WORDS = 10
-"""A problem with more words than these is no bare computation."""
+_ASKING = frozenset(
+    _WORD.findall("what is the value of compute calculate evaluate simplify find result work out solve answer expression please equal to")
+)
+"""The words that a bare computation may be asked with."""
 _MAX_FORMS = 100
 _MAX_TEXT = 2_000
 
@@ -25,7 +27,7 @@ class Computation:
     @classmethod
     def of(cls, problem: str) -> "Computation | None":
         """The computation that a problem consists of, or None: then nothing but its words says what is asked."""
-        if len(problem) > _MAX_TEXT or len(_WORD.findall(problem)) > _MAX_WORDS:
+        if len(problem) > _MAX_TEXT or not _ASKING.issuperset(word.lower() for word in _WORD.findall(problem)):
             return None
         found = [chain.sides[0] for chain in chains(problem, {}) if len(chain.sides[0].operands) > 1]
         if len(found) != 1 or found[0].value is None or len(found[0].operands) != len(_NUMBER.findall(problem)):

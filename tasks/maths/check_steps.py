@@ -21,6 +21,8 @@ from tasks.maths.steps import body
 
 _HEADED = re.compile(r"\W{0,8}(?:step|步|第)", re.IGNORECASE)
 
+_ROUNDING = re.compile(r"\b(?:round(?:s|ed|ing)?|nearest|approximately)\b")
+
 
 class Finding(NamedTuple):
     """What the check says about one solution."""
@@ -95,6 +97,7 @@ class _Book:
             found = [self._again(chain) for chain in found]
         self.pages.append((step, found))
         before, self.last = self.last, None
+        self.rounded |= _ROUNDING.search(step) is not None
         doubts = [doubt for chain in found if (doubt := self._chain(chain, before, final))]
         return max(doubts, key=lambda doubt: doubt.certain, default=None)
 
@@ -137,7 +140,7 @@ class _Book:
     def _changed(self, chain: Chain, before: Side | None) -> Doubt | None:
         """Whether the chain begins with another value than its name had, or, at an equals sign, than the step before ended with."""
         head, known = chain.sides[0], _known(chain.sides[1:])
-        if known and head.name and head.named and not self._agree(head, known[0], False):
+        if known and head.name and head.named and head.value is not None and not self._agree(head, known[0], False):
             return Doubt(f"{head.name} was {head.value}, not {_show(known[0])}", False)
         if known and before and not head.tokens and not self._agree(before, known[0], False):
             return Doubt(f"the step before ends with {_show(before)}, not {_show(known[0])}", False)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from tasks.maths.notation import plain_signs
 from tasks.maths.rational import MAX_DIGITS, Number, evaluate, number_of, power, ratio
-from tasks.maths.units import UNITS
+from tasks.maths.units import SHORT_UNITS, UNITS
 
 MAX_LENGTH = 50_000
 """Characters: in a longer text nothing is read."""
@@ -61,14 +61,15 @@ class Chain(NamedTuple):
 _WORD = r"[A-Za-z㐀-鿿]+(?:['’][a-z]+)?"
 _TERM = r"[-(]{0,8}\d{1,15}\){0,8}"
 _TOKEN = re.compile(
-    rf"""{_WORD}(?:[ ]{_WORD})*|=+(?!>)|(?>[ ]?{_TERM}(?:[ ]?[-+*/][ ]?{_TERM}){{1,40}})(?=[ ]?(?:=|\.(?:\s|$)|[,;"]\D|\n|$))|"""
-    r"""\d+(?:(?:,\d{3})+(?!\d)(?:\.\d+)?|\.\d+|\ \d+/\d+(?![\d./])|(?::\d+)+)?|\.\d+|[ ]?\(|[<>!~]=|[-=]+>|"""
+    rf"""{_WORD}(?:[ ]{_WORD})*|=++(?!>)|(?>[ ]?{_TERM}(?:[ ]?[-+*/][ ]?{_TERM}){{1,40}})(?=[ ]?(?:=|\.(?:\s|$)|[,;"]\D|\n|$))|"""
+    r"""\d+(?:(?:,\d+)+(?:\.\d+)?|\.\d+|\ \d+/\d+(?![\d./])|(?::\d+)+)?|\.\d+|[ ]?\(|[<>!~]=|[-=]+>|"""
     r"""[-+*/)^%≈]|\n[ \t]*(?:[-*+•][ \t]+)?|[.,;:?!"“”<>→⇒&|_±√#@\\{}\[\]'´`]|[^\s\x00-\x7f$]""",
     re.VERBOSE,
 )
 """Words come as phrases. The third alternative is a whole side of bare arithmetic, the common case, read at once."""
 _NUMERAL = re.compile(r"\d[\d,]*(?:\.\d+)?|\.\d+|\d+ \d+/\d+|\d+(?::\d+)+")
 _PART = re.compile(r"\d+|[-+*/()]")
+_TIGHT = re.compile(r"\d/\d")
 _DIGITS = re.compile(r"\d+")
 _WORD_SIGNS = {"times": "*", "plus": "+", "minus": "-", "equals": "=", "x": "*", "X": "*", "of": "*"}
 _SPOILS = frozenset(
@@ -83,10 +84,18 @@ _VERBS = frozenset(re.findall(r"\w+", "is are was were be has have had gets give
 """Words that are no unit of the number before them: the side ends."""
 _SHARES = ("half", "third", "thirds", "quarter", "quarters", "fourth", "fifth", "sixth", "tenth", "root", "square", "cube")
 _SCALING = tuple(
-    [f" {word}{link}" for word in ("twice", "double", "triple", "thrice", "than") for link in ("", " of", " the", " of the")]
+    [f" {word}{link}" for word in ("twice", "double", "triple", "thrice", "than", "times") for link in ("", " of", " the", " of the")]
     + [f" {word}{link}" for word in _SHARES for link in (" of", " of the")]
 )
 """Endings of phrases that change the number behind them: the side is unknown."""
+_SHORT = SHORT_UNITS | frozenset(
+    re.findall(
+        r"\w+", "and or for per now off all too if as at by on in an a new old her his she he it we of the but who can may one two big"
+    )
+)
+"""Words of fewer than four letters that may stand behind a number; others are taken for products of variables."""
+_MAX_UNIT = 3
+"""More words than these are no unit."""
 _START, _OPERAND, _OPERATOR, _UNIT = range(4)
 """What is awaited: the first operand, another one, an operator; or, behind words that follow an operand, an operator."""
 
@@ -102,6 +111,8 @@ def chains(text: str, names: Mapping[str, Number]) -> list[Chain]:
 def _bare(text: str) -> tuple[Number | None, tuple[Number, ...]]:
     """(value, operands) of a side of bare arithmetic; cached, because a solution writes the same terms again and again."""
     items = [int(part) if part.isdecimal() else part for part in _PART.findall(text)]
+    if " / " in text and _TIGHT.search(text):
+        return None, ()  # `28 / 1/5`
     items += ")" * (text.count("(") - text.count(")"))
     return evaluate(items), tuple(map(int, _DIGITS.findall(text)))
 
@@ -110,8 +121,8 @@ class _Reader:
     """One pass over the tokens: which of them belong to a side, as items for `evaluate`."""
 
     __slots__ = (
-        "about", "after_word", "depth", "digits", "found", "i", "items", "name", "named", "names", "operands", "percent",
-        "raised", "scaled", "sides", "spoilt", "start", "state", "tokens", "unit", "words",
+        "about", "after_word", "depth", "digits", "found", "i", "items", "listed", "measure", "name", "named", "names", "operands", "percent",
+        "raised", "scaled", "shown", "sides", "spoilt", "start", "state", "tokens", "unit", "words",
     )  # fmt: skip
 
     def __init__(self, tokens: list[str], names: Mapping[str, Number]) -> None:
@@ -153,9 +164,10 @@ class _Reader:
         self.items: list[Number | str] = []
         self.operands: list[Number] = []
         self.words: list[str] = []
-        self.name = self.unit = ""
+        self.name = self.unit = self.measure = ""
         self.spoilt = self.named = self.percent = self.raised = self.after_word = self.scaled = False
-        self.digits = -1
+        self.digits = self.shown = -1
+        self.listed = False
 
     # Operands
 
@@ -166,23 +178,29 @@ class _Reader:
             for part in _PART.findall(token):
                 _HANDLERS.get(part, _Reader.number)(self, part)
             return
+        self.spoilt |= token[0] == "(" and self.is_call()
         value, operands = _bare(token)
         self.operands += operands
         self.operand(value)
 
     def number(self, token: str) -> None:
         if self.state >= _OPERATOR:
-            self.part(two_units=self.state == _UNIT and self.unit in UNITS and (len(self.words) == 1 or self.words[-1] == "and"))
+            self.part(two_units=self.state == _UNIT and self.goes_on_in_words())
         value, digits = (int(token), 0) if len(token) < MAX_DIGITS and token.isdecimal() else number_of(token)
         if self.state == _START:
-            self.digits = digits
+            self.digits = self.shown = digits
         if value is not None:
             self.operands.append(value)
         self.operand(value)
 
+    def goes_on_in_words(self) -> bool:
+        """`5 feet 3`, `2 hours and 30`, `1 and 1/4`: one quantity in two parts."""
+        last_and = self.words[-1] == "and"
+        return (self.unit in UNITS and (last_and or len(self.words) == 1)) or (last_and and self.following() == "/")
+
     def part(self, two_units: bool) -> None:
         """A number behind a complete side begins another one. Two numbers side by side and `5 feet 3 inches` are not understood."""
-        unclear = two_units or self.state == _OPERATOR
+        unclear = two_units or self.state == _OPERATOR or self.depth > 0
         self.spoilt |= two_units
         self.finish()
         self.spoilt = unclear
@@ -199,6 +217,9 @@ class _Reader:
     # Signs
 
     def plus_minus(self, token: str) -> None:
+        if len(self.words) > _MAX_UNIT:
+            self.finish()
+            self.after_word = True
         if self.state >= _OPERATOR:
             self.state, self.digits = _OPERAND, -1
         self.spoilt |= self.raised or (self.state == _START and self.after_word)  # `total - 5`: of a quantity in words
@@ -210,9 +231,9 @@ class _Reader:
         self.items.append(token)
 
     def hat(self, _: str) -> None:
-        self.raised = self.state == _OPERATOR
+        self.raised = self.state == _OPERATOR and bool(self.items) and not isinstance(self.items[-1], str)
         self.spoilt |= not self.raised
-        self.state, self.digits = _OPERAND, -1
+        self.state, self.digits, self.name = _OPERAND, -1, ""
 
     def per_cent(self, _: str) -> None:
         last = self.items[-1] if self.items else ""
@@ -229,10 +250,14 @@ class _Reader:
             self.part(two_units=False)
         elif self.state == _OPERATOR:
             self.items.append("*")
-        self.spoilt |= self.raised
+        self.spoilt |= self.raised or (token in ("(", "[") and self.is_call())
         self.depth += 1
         self.state, self.digits = _OPERAND, -1
         self.items.append("(")
+
+    def is_call(self) -> bool:
+        """Whether the bracket at hand follows a word without a space: `sin(30)`, `f(3)`."""
+        return self.i > 0 and self.tokens[self.i - 1][-1].isalpha() and self.tokens[self.i - 1] not in self.names
 
     def closing(self, token: str) -> None:
         if self.state < _OPERATOR:
@@ -241,8 +266,12 @@ class _Reader:
             self.depth -= 1
             self.state = _OPERATOR
             self.items.append(")")
+        elif self.listed:
+            self.spoilt = True  # `(1, 2)`
 
     def equals(self, token: str) -> None:
+        if "and" in self.words or "or" in self.words:
+            self.finish()  # `x + y = 14 and xy = 49`
         self.side()
         self.about.append(token in ("≈", "~="))
         self.fresh(self.i + 1)
@@ -256,7 +285,7 @@ class _Reader:
             return
         words = token.split(" ")
         for k, word in enumerate(words, 1):
-            self.word(word, self.following() if k == len(words) else "")
+            self.word(word, self.following() if k == len(words) else " ")
             if self.state == _START and k < len(words):
                 self.leading(" ".join(words[k:]))
                 return
@@ -279,7 +308,11 @@ class _Reader:
             self.finish()
             self.after_word, self.start = True, self.i + 1
         elif not self.sign_in_words(token, following):
-            self.spoilt |= token in _SPOILS
+            measure = UNITS.get(token.lower())
+            mixed = measure and self.measure and measure != self.measure and ("+" in self.items or "-" in self.items)
+            product = len(token) < 4 and token.isascii() and not measure and token not in _SHORT  # `2xy`
+            self.spoilt |= token in _SPOILS or bool(mixed) or product  # `1 hour + 30 minutes`
+            self.measure = measure or self.measure
             self.unit = self.unit or token.lower()
             self.words.append(token)
             self.state = _UNIT
@@ -288,6 +321,7 @@ class _Reader:
         """`30 miles / hour`: the sign belongs to the unit. Any other word in the place of an operand is an unknown."""
         if self.items[-1:] == ["/"] and self.operands:
             self.items.pop()
+            self.digits = self.shown if len(self.items) == 1 else -1
         else:
             self.spoilt = True
         self.words.append(token)
@@ -296,7 +330,7 @@ class _Reader:
     def sign_in_words(self, token: str, following: str) -> bool:
         """`5 times 3`, `20% of 50`, `6 divided by 2`: where a number follows."""
         sign = _WORD_SIGNS.get(token)
-        if token == "of" and not (self.state == _OPERATOR and (self.percent or "/" in self.items) and following[:1].isdecimal()):
+        if token == "of" and not (self.state == _OPERATOR and (self.percent or "/" in self.items) and following.lstrip()[:1].isdecimal()):
             self.spoilt |= self.state == _OPERATOR  # `1/4 of the tank`
             return False
         if token == "by" and self.words:
@@ -308,6 +342,9 @@ class _Reader:
 
     def letter(self, token: str, following: str) -> bool:
         """A single letter as a name; False where it is a word (`a`, `I`)."""
+        if token in "xX" and self.state >= _OPERATOR and _begins_number(following):
+            self.times("*")
+            return True
         if self.state in (_START, _UNIT) and following not in _AFTER_NAME:
             return False
         if self.state == _UNIT:
@@ -315,11 +352,8 @@ class _Reader:
         self.start = self.i if self.state == _START else self.start
         value = self.names.get(token)
         if self.state == _OPERATOR:
-            if token in "xX" and _begins_number(following):
-                self.times("*")
-                return True
-            if value is None and token in "aAI":
-                return False
+            if value is None and following == " ":
+                return False  # `5 a day`
             self.items.append("*")
         self.named |= value is not None
         self.name, self.digits = token, -1
@@ -337,10 +371,12 @@ class _Reader:
 
     def stop(self, token: str) -> None:
         """Punctuation ends a chain; behind a relation, or in the middle of a ratio, comes nothing that can be checked."""
+        listed = token == "," and (self.listed or self.depth > 0)
+        self.spoilt |= listed
         spoils = token in _RELATIONS or (token == ":" and self.state == _OPERATOR and self.following()[:1].isdecimal())
         self.finish()
         self.start = self.i + 1
-        self.spoilt = spoils
+        self.spoilt, self.listed = spoils, listed
 
     def unknown(self, _: str) -> None:
         """Something that is not understood, in the place of an operand or behind one."""
@@ -349,7 +385,8 @@ class _Reader:
     def side(self) -> None:
         """Add the side that ends here, with its brackets closed."""
         value: Number | None = None
-        if self.state >= _OPERATOR and not self.spoilt and not self.scaled and self.depth < MAX_DEPTH:
+        told = self.scaled or (self.after_word and self.sides)  # `144 = miles that 3 runners ran`
+        if self.state >= _OPERATOR and not self.spoilt and not told and self.depth < MAX_DEPTH:
             only = self.items[0] if len(self.items) == 1 else ""
             value = evaluate([*self.items, *")" * self.depth]) if isinstance(only, str) else only
         name = self.name if len(self.items) == 1 else ""
@@ -379,7 +416,8 @@ _HANDLERS: dict[str, Callable[[_Reader, str], None]] = {
 
 
 def _begins_number(token: str) -> bool:
-    return token[:1].isdecimal() or token.lstrip()[:1] == "("
+    first = token.lstrip()[:1]
+    return first.isdecimal() or first == "("
 
 
 _AFTER_NAME = frozenset(["+", "-", "*", "/", "^", "=", "≈", ")", "==", "~="])

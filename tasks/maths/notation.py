@@ -10,6 +10,8 @@ from math import gcd, isqrt, lcm
 _CALCULATOR = re.compile(r"<<[^<>\n]{0,200}>>")
 _BULLET = re.compile(r"[ \t]*[-*+•][ \t]+")
 _BOLD = re.compile(r"(?<!\d)\*\*|\*\*(?!\d)")
+_ENVIRONMENT = re.compile(r"\\(?:begin|end)\s*\{[a-zA-Z]{1,20}\*?\}")
+_MIXED = re.compile(r"(?<=\d) ?(?=\\[dtc]?frac)")  # `3\frac{1}{2}`: a sum or a product
 _LATEX = re.compile(
     r"\\(?P<frac>[dtc]?frac)\s*(?:\{(?P<num>[^{}]{0,80})\}\s*\{(?P<den>[^{}]{0,80})\}|(?P<n1>\d)\s*(?P<d1>\d))"
     r"|\\(?:text|mathrm|textbf|mathbf|mbox|operatorname)\s*\{(?P<words>[^{}]{0,200})\}"
@@ -42,8 +44,10 @@ def plain_signs(text: str) -> str:
     if not text.isascii():
         text = _CHINESE.sub(lambda m: _CHINESE_WORDS.get(m[0], " "), text)
         text = unicodedata.normalize("NFKC", text.translate(_CHARACTERS)).translate(_CHARACTERS)
-    if "\\" in text:
+    if "\\" in text or "{" in text:
         text = _from_latex(text)
+    if "..." in text:
+        text = text.replace("...", "…")
     if "**" in text:
         text = _BOLD.sub(" ", text)
     if "cd(" in text or "cm(" in text or "sqrt" in text or "√" in text:
@@ -56,7 +60,8 @@ def plain_signs(text: str) -> str:
 
 
 def _from_latex(text: str) -> str:
-    """Fractions inside out, at most four deep; then commands and braces as signs."""
+    """Fractions inside out, at most four deep, with the commands; then braces as brackets."""
+    text = _MIXED.sub(" _ ", _ENVIRONMENT.sub("\n", text).replace("&", ""))
     for _ in range(4):
         text, found = _LATEX.subn(_command, text)
         if not found:

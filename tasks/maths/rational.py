@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 Number = int | Fraction
+_GROUPED = re.compile(r"\d{1,3}(?:,\d{3})+")
 MAX_DIGITS = 30
 """Digits of a number that is read; a longer one is unknown."""
 MAX_SIZE = 10**60
@@ -13,7 +14,7 @@ _LEAST = -MAX_SIZE
 
 
 def number_of(token: str) -> tuple[Number | None, int]:
-    """(value, digits behind the point) of `12`, `1,200.50`, `.5`, `2 1/2`; None for ratios, times and very long ones."""
+    """(value, digits behind the point) of `12`, `1,200.50`, `.5`, `2 1/2`; None for ratios, times, `1,23` and very long ones."""
     if len(token) > MAX_DIGITS or ":" in token:
         return None, 0
     if token.isdecimal():
@@ -21,7 +22,10 @@ def number_of(token: str) -> tuple[Number | None, int]:
     if "/" in token:
         whole, top, bottom = map(int, re.split(r"[ /]", token))
         return (whole + ratio(top, bottom) if bottom else None), 0
-    before, _, behind = token.replace(",", "").partition(".")
+    before, _, behind = token.partition(".")
+    if "," in before and not _GROUPED.fullmatch(before):
+        return None, 0
+    before = before.replace(",", "")
     return ratio(int((before or "0") + behind), 10 ** len(behind)), len(behind)
 
 
