@@ -15,7 +15,7 @@ from storage.ids import derived_id, problem_id
 from storage.schemas import AnswerSource, ContestProblem, Page, ParseIssue, WikiSolution
 from tasks.aops.contests import schedule
 from tasks.aops.parse.answer_key import KeyEntry, read_key
-from tasks.aops.parse.boxes import value_key
+from tasks.aops.parse.boxes import read_choice, value_key
 from tasks.aops.parse.doubts import BROKEN, Doubt
 from tasks.aops.parse.lists import Listed, ListPage, read_list
 from tasks.aops.parse.page import ParsedPage, ParsedSolution, parse_page
@@ -126,7 +126,7 @@ class _Assembly:
         groups: dict[str, _Group] = {}
         for page in self._pages:
             if page.kind in ("problem", "row") and page.status == "ok":
-                parsed = parse_page(page.text, page.asks)
+                parsed = parse_page(page.text, page.asks, page.kind == "row")
                 self._note(page, parsed.doubts)
                 if not parsed.statement:
                     self._unused(page, "no statement", f"{len(page.text)} characters")
@@ -381,9 +381,10 @@ def _same_text(entry: Listed, parsed: ParsedPage) -> bool:
 def _letter_and_value(page: Page, choices: Sequence[str], answer: str | None) -> tuple[str | None, str | None]:
     if page.asks != "choice" or answer is None:
         return None, answer
-    if answer not in ("A", "B", "C", "D", "E"):
+    letter = read_choice(answer, choices).answer
+    if letter is None:
         return None, answer
-    return answer, choices["ABCDE".index(answer)] or None if choices else None
+    return letter, choices["ABCDE".index(letter)] or None if choices else None
 
 
 def _solution_row(owner: Page, page: Page, ordinal: int, solution: ParsedSolution) -> WikiSolution:

@@ -79,6 +79,10 @@ TEXTS = st.lists(PIECES, max_size=40).map("".join)
         ("<nowiki/>a<math/>", "a", []),
         ("<pre>x == y</pre>", "#", ["literal"]),
         ("<geogebra>id</geogebra>", "#", ["figure"]),
+        ("so \\begin{align*}a&=1\\end{align*} holds", "so # holds", ["display"]),
+        ("$ a > 0,$ we can", "# we can", ["inline"]),
+        ("$ m $ and $\\$$1500", "# and #1500", ["inline", "inline"]),
+        ("$.5 each, apples are $.75 each", "#.5 each, apples are #.75 each", ["literal", "literal"]),
     ],
 )
 def test_regions_become_holes(text, masked, kinds):
@@ -99,6 +103,7 @@ def test_regions_become_holes(text, masked, kinds):
         ("x[/asy]", ["stray_tag"]),
         ("<!-- never ends", ["unclosed_tag"]),
         ("\\(x", ["unclosed_tag"]),
+        ("\\begin{align}x", ["unclosed_tag"]),
         ("x\\]", ["stray_tag"]),
         ("a $ b", ["lone_dollar"]),
         ("ends with 5$", ["lone_dollar"]),

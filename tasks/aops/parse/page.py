@@ -97,15 +97,19 @@ class ParsedPage:
         return bool(self.asy or self.n_files)
 
 
-def parse_page(text: str, kind: Kind) -> ParsedPage:
-    """Parse the wikitext of a problem page of a contest that asks for `kind`."""
-    return _Parser(mask(text), kind).page()
+def parse_page(text: str, kind: Kind, row: bool = False) -> ParsedPage:
+    """Parse the wikitext of a problem page of a contest that asks for `kind`.
+
+    `row`: it was a record of a data set, which ends without navigation and may lack solutions and boxes.
+    """
+    return _Parser(mask(text), kind, row).page()
 
 
 @dataclass
 class _Parser:
     masked: Masked
     kind: Kind
+    row: bool = False
     doubts: list[Doubt] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -119,7 +123,7 @@ class _Parser:
         found = sections(self.masked)
         problem, rest = self._problem_section(found)
         names = templates(self.masked.text)
-        if self.kind != "expression" and not any(_NAVIGATION.fullmatch(name) for name, _ in names):
+        if not self.row and not any(_NAVIGATION.fullmatch(name) for name, _ in names):
             self.doubt("no_end", len(self.masked.text))
         statement, choices = self._statement(problem)
         shared = self._shared(problem, statement)
@@ -211,7 +215,7 @@ class _Parser:
     def _solutions(self, after: list[Section], choices: tuple[str, ...]) -> Iterator[ParsedSolution]:
         parts, doubts = solution_parts(self.masked, after)
         self.doubts += doubts
-        if not parts:
+        if not parts and not self.row:
             self.doubt("no_solution", len(self.masked.text))
         for part in parts:
             yield self._solution(part, choices)
@@ -254,7 +258,8 @@ class _Parser:
         """What the last readable box says; without any box, what a sentence `the answer is ...` says."""
         if not boxed:
             said = _answer_in_words(text, self.kind)
-            self.doubt("no_box" if said is None else "answer_unboxed", part.start, "" if said is None else said)
+            if said is not None or not self.row:
+                self.doubt("no_box" if said is None else "answer_unboxed", part.start, said or "")
             return said
         readings = [self._read(content, choices) for content, _ in boxed]
         last, place = boxed[-1]

@@ -2,7 +2,8 @@ r"""Mask first, then read structure: every maths tag, figure, nowiki and comment
 
 A region becomes one private-use character, comments vanish, and any place in the masked text can be traced back to the page. A maths tag
 that runs over a heading or into another opening tag is unclosed: it stays as text and is reported. Cases: reference of the AoPS wiki's
-tags (`math`, `imath`, `cmath`, `asy`, `nowiki`, `pre`, `geogebra`), bare `$...$`, `\(...\)`, `\[...\]`, `[asy]...[/asy]`.
+tags (`math`, `imath`, `cmath`, `asy`, `nowiki`, `pre`, `geogebra`), bare `$...$`, `\(...\)`, `\[...\]`,
+`\begin{align}`, `[asy]...[/asy]`.
 """
 
 import html
@@ -27,7 +28,8 @@ HEADING = re.compile(r"^(={1,6})([^=\n](?:[^\n]*[^=\n])?)(={1,6})[ \t.]*$", re.M
 _HEADING_INSIDE = re.compile(r"\n=[^\n]*=[ \t.]*(?:\n|$)")
 _PRIVATE = re.compile("[\ue000-\uf8ff]")
 _OPEN = re.compile(
-    r"<!--|<(/?)(math|imath|cmath|asy|nowiki|pre|geogebra)\b([^<>]*)>|\[(/?)asy\]|\\[(\[\])]|\\?\$\$?|\\textdollar\b\s?",
+    r"<!--|<(/?)(math|imath|cmath|asy|nowiki|pre|geogebra)\b([^<>]*)>|\[(/?)asy\]|\\[(\[\])]|\\?\$\$?|\\textdollar\b\s?"
+    r"|\\begin\{((?:align|alignat|gather|equation|eqnarray|multline)\*?)\}",
     re.IGNORECASE,
 )
 _TAG_KINDS: dict[str, RegionKind] = {
@@ -36,9 +38,12 @@ _TAG_KINDS: dict[str, RegionKind] = {
 _CLOSE = {tag: re.compile(rf"</{tag}\s*>", re.IGNORECASE) for tag in _TAG_KINDS}
 _ENTITY = re.compile(r"&(?:lt|gt|amp|quot|nbsp|#\d+|#x[0-9a-f]+);", re.IGNORECASE)
 _MATHS_TAG = re.compile(r"</?(?:math|imath|cmath|asy)\b", re.IGNORECASE)
-_MATHS_DOLLAR = re.compile(r"(?<!\\)\$(?![\s$])((?:\\.|[^$\\])+?)(?<![\s\\])\$(?!\d)", re.DOTALL)
+_MATHS_DOLLAR = re.compile(r"(?<!\\)\$(?!\$)((?:\\.|[^$\\])+?)(?<!\\)\$(\d?)", re.DOTALL)
+_TEX_SIGN = re.compile(r"[\\^_=<>+{}|]")
 _DISPLAY_DOLLAR = re.compile(r"\$\$((?:\\.|[^$\\])+?)\$\$", re.DOTALL)
 _PARAGRAPH = re.compile(r"\n[ \t]*\n|\n=")
+_PRICE = re.compile(r"\$(?:\d[\d,]*)?(?:\.?\d+)(?![\w\\^_{}=+*/])")
+_WORDS = re.compile(r"\\(?:text|textrm|textbf|textit|mbox|mathrm|operatorname)\s*\{[^{}]*\}")
 _PROSE = re.compile(r"(?<![\\a-zA-Z{])[a-z]{3,} +(?:[a-z]{2,}|$)")
 
 
@@ -99,6 +104,15 @@ def _runs_on(inner: str) -> bool:
     return ("<" in inner and _MATHS_TAG.search(inner) is not None) or ("\n=" in inner and _HEADING_INSIDE.search(inner) is not None)
 
 
+def _is_maths(inner: str, digit: str) -> bool:
+    """Whether what stands between two dollars is a formula: one paragraph, no prose, and a sign of TeX or one letter where there are spaces
+    at its ends or a digit behind it (`$5 and $7`)."""
+    if _PARAGRAPH.search(inner) or _MATHS_TAG.search(inner) or _PROSE.search(_WORDS.sub("", inner)):
+        return False
+    tight = not (inner[0].isspace() or inner[-1].isspace() or digit)
+    return tight or _TEX_SIGN.search(inner) is not None or (len(inner.strip()) == 1 and inner.strip().isalpha() and not digit)
+
+
 class _Masker:
     def __init__(self, page: str, doubts: list[Doubt]) -> None:
         self._page = page
@@ -126,6 +140,8 @@ class _Masker:
             return self._tag(opening, opening[2].lower())
         if token[0] == "[":
             return self._until(opening, "[/asy]", "asy") if token.lower() == "[asy]" else self._doubt("stray_tag", opening)
+        if opening[5]:
+            return self._environment(opening, f"\\end{{{opening[5]}}}")
         if token in ("\\(", "\\["):
             return self._until(opening, "\\)" if token == "\\(" else "\\]", "inline" if token == "\\(" else "display")
         if token in ("\\)", "\\]"):
@@ -188,6 +204,14 @@ class _Masker:
             return self._doubt("unclosed_tag", opening)
         return self._hole(kind, opening, end + len(closing), inner)
 
+    def _environment(self, opening: re.Match[str], closing: str) -> int:
+        """`\\begin{align*}...\\end{align*}` without a tag around it is a display of its own."""
+        end = self._page.find(closing, opening.end())
+        if end < 0 or _runs_on(self._page[opening.end() : end]):
+            return self._doubt("unclosed_tag", opening)
+        end += len(closing)
+        return self._hole("display", opening, end, self._page[opening.start() : end])
+
     def _hole(self, kind: RegionKind, opening: re.Match[str], end: int, inner: str) -> int:
         if len(self._masked.regions) > _MOST_HOLES:
             return self._doubt("huge", opening)
@@ -202,8 +226,8 @@ class _Masker:
         if token == "$$" and (display := _DISPLAY_DOLLAR.match(self._page, start)):
             return self._hole("display", opening, display.end(), display[1])
         maths = _MATHS_DOLLAR.match(self._page, start)
-        if maths and not _PARAGRAPH.search(maths[1]) and not _MATHS_TAG.search(maths[1]) and not _PROSE.search(maths[1]):
-            return self._hole("inline", opening, maths.end(), maths[1])
-        if not self._page[start + 1 : start + 2].isdigit() or maths:
+        if maths and _is_maths(maths[1], maths[2]):
+            return self._hole("inline", opening, maths.start(2), maths[1])
+        if not _PRICE.match(self._page, start):
             self._masked.doubts.append(Doubt("lone_dollar", start, self._page[start : start + 40]))
         return self._hole("literal", opening, start + 1, "$")

@@ -46,7 +46,7 @@ _CREDIT = re.compile(
 _LIST = re.compile(r"^([*#:;]+)[ \t]*", re.MULTILINE)
 _LINE_ENDS = re.compile(r"[^\S\n]*\n[^\S\n]*")
 _ROWS = re.compile(r"\n{3,}")
-_OWN_LINES = re.compile(r"\\begin\{(?:align|gather|eqnarray|multline|alignat)\*?\}")
+_OWN_LINES = re.compile(r"\\begin\{(?:align|gather|equation|eqnarray|multline|alignat)\*?\}")
 _BY = re.compile(r"\s*(?:[-–—~(]\s*)?\b(?:by|from|credits?(?: to)?|author(?:ed)?)\b.*$|\s*[~].*$|\s+-\s*\w+$", re.IGNORECASE)
 
 

@@ -12,7 +12,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from storage.ids import digest
+from tasks.aops.parse.choices import find_choices
 from tasks.aops.parse.solutions import THANKS
+from tasks.aops.parse.tokens import mask
 from tasks.aops.sources.bbcode import post_to_wikitext
 from tasks.maths.records import as_text, pick
 
@@ -64,7 +66,6 @@ class _Post:
 
 _NO_ANSWER = {"", "notfound", "not found", "none", "n/a", "null"}
 _VALID = {"yes", "true", "1", "valid"}
-_FIVE = re.compile(r"\(A\).*?\(B\).*?\(C\).*?\(D\).*?\(E\)|\bA\).*?\bB\).*?\bC\).*?\bD\).*?\bE\)", re.DOTALL)
 _PROOF = re.compile(r"\b(?:prove|show) that\b", re.IGNORECASE)
 _POSTS = re.compile(r"^Post \d+:[ \t]*\n?", re.MULTILINE)
 
@@ -132,8 +133,10 @@ def _asks(kind: str | None, answer: str | None, text: str) -> Literal["choice", 
     said = (kind or "").lower()
     if said == "proof" or (answer or "").lower() == "proof":
         return "proof"
-    if _FIVE.search(text.replace("\\textbf{", "").replace("\\mathrm{", "").replace("\\text{", "")):
-        return "choice"
+    if all(letter in text for letter in "ABCDE"):
+        masked = mask(text)
+        if find_choices(masked, 0, len(masked.text))[0] is not None:
+            return "choice"
     return "proof" if answer is None and _PROOF.search(text) else "expression"
 
 
