@@ -15,7 +15,7 @@ from tasks.maths.tokens import Tokens
 
 Weights = npt.NDArray[np.float64]
 
-RARE, COMMON = 150, 50
+RARE, COMMON = 100, 50
 """A word of at most RARE protected texts is rare; a set of numbers with a word that COMMON protected texts or more share finds nothing."""
 LEAST, MOST = 2, 15
 """Different numbers of a text that is looked at: fewer say nothing, more are no question."""
