@@ -121,8 +121,8 @@ class _Reader:
     """One pass over the tokens: which of them belong to a side, as items for `evaluate`."""
 
     __slots__ = (
-        "about", "after_word", "depth", "digits", "found", "i", "items", "listed", "measure", "name", "named", "names", "operands", "percent",
-        "raised", "scaled", "shown", "sides", "spoilt", "start", "state", "tokens", "unit", "words",
+        "about", "after_word", "depth", "digits", "found", "i", "items", "listed", "measure", "name", "named", "names", "operands",
+        "percent", "raised", "scaled", "shown", "sides", "spoilt", "start", "state", "tokens", "unit", "words",
     )  # fmt: skip
 
     def __init__(self, tokens: list[str], names: Mapping[str, Number]) -> None:
