@@ -3,7 +3,7 @@
 import pytest
 
 from tasks.aops.parse.answer_key import read_key
-from tasks.aops.parse.boxes import boxes, read_choice, read_integer, value_key
+from tasks.aops.parse.boxes import boxes, read_choice, read_expression, read_integer, value_key
 
 CHOICES = ("$10$", "$11$", "$12$", "$\\frac{1}{2}$", "Monday")
 
@@ -100,10 +100,35 @@ def test_a_letter_beside_the_value_of_another_choice_is_a_contradiction(content)
 
 
 @pytest.mark.parametrize(
-    ("content", "answer"), [("007", "7"), ("7", "7"), (r"\textbf{023}", "23"), ("0", "0"), (r"\ 999.", "999"), (r"\mathrm{ 042 }", "42")]
+    ("content", "answer"),
+    [
+        ("007", "7"),
+        ("7", "7"),
+        (r"\textbf{023}", "23"),
+        ("0", "0"),
+        (r"\textbf{(073) }", "73"),
+        (r"\ 999.", "999"),
+        (r"\mathrm{ 042 }", "42"),
+    ],
 )
 def test_integers_lose_their_leading_zeros(content, answer):
     assert read_integer(content).answer == answer
+
+
+@pytest.mark.parametrize(
+    ("content", "answer"),
+    [
+        (r"\textbf{(55) }", "55"),
+        (r"\mathbf{127} ", "127"),
+        (r"\ \frac{1}{2}\ ", r"\frac{1}{2}"),
+        (r"(1,2)", "(1,2)"),
+        (r"\textbf{x} + \textbf{y}", r"\textbf{x} + \textbf{y}"),
+        (r"\text{even}", r"\text{even}"),
+        (" ", None),
+    ],
+)
+def test_an_expression_loses_only_a_font_around_the_whole_and_brackets_around_a_number(content, answer):
+    assert read_expression(content).answer == answer
 
 
 @pytest.mark.parametrize("content", ["x=3", "1000", "-7", "3.5", "m+n", "", r"\frac12", "7, 8", "seven", "10^3"])

@@ -24,7 +24,10 @@ _FRACTION = re.compile(r"\\frac\s*(?:\{([^{}]*)\}|(\d))\s*(?:\{([^{}]*)\}|(\d))"
 _QUOTIENT = re.compile(r"\((\d+)\)/\((\d+)\)")
 _SPACED_LETTER = re.compile(r"\( ?([A-E]) ?\)")
 _LETTER_IN_BRACES = re.compile(r"\{\s*(\(?\s*[A-E]?\s*\)?)\s*\}")
-_INTEGER = re.compile(r"\d{1,3}")
+_INTEGER = re.compile(r"(\d{1,3})|\((\d{1,3})\)")
+_SPACE_AROUND = re.compile(r"^(?:\s|\\[ ,;:!]|~)+|(?:\s|(?<!\\)\\[ ,;:!]|~)+$")
+_WHOLE_FONT = re.compile(r"\\(?:textbf|textrm|mathbf|mathrm|bold|boldsymbol|boxed)\s*\{(.*)\}", re.DOTALL)
+_NUMBER_IN_BRACKETS = re.compile(r"\(\s*(-?\d+)\s*\)")
 
 
 class Box(NamedTuple):
@@ -98,7 +101,17 @@ def _letter_of_value(content: str, choices: Sequence[str]) -> Reading:
 def read_integer(content: str) -> Reading:
     """An integer from 0 to 999 without leading zeros."""
     flat = _flat(content).replace(" ", "").rstrip(".")
-    return Reading(str(int(flat))) if _INTEGER.fullmatch(flat) else Reading(None, "box_unread")
+    found = _INTEGER.fullmatch(flat)
+    return Reading(str(int(found[1] or found[2]))) if found else Reading(None, "box_unread")
+
+
+def read_expression(content: str) -> Reading:
+    """Any answer, without a font around the whole of it, and without brackets around a number (`\\textbf{(55) }`)."""
+    content = _SPACE_AROUND.sub("", content)
+    while (whole := _WHOLE_FONT.fullmatch(content)) and "{" not in whole[1].replace("\\{", ""):
+        content = _SPACE_AROUND.sub("", whole[1])
+    number = _NUMBER_IN_BRACKETS.fullmatch(content)
+    return Reading((number[1] if number else content) or None)
 
 
 @functools.lru_cache(maxsize=4096)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from tasks.aops.pages import normal_title
-from tasks.aops.parse.boxes import Reading, boxes, read_choice, read_integer
+from tasks.aops.parse.boxes import Reading, boxes, read_choice, read_expression, read_integer
 from tasks.aops.parse.choices import Found, find_choices
 from tasks.aops.parse.context import Shared, shared_data
 from tasks.aops.parse.doubts import Doubt
@@ -273,7 +273,7 @@ class _Parser:
     def _read(self, content: str, choices: tuple[str, ...]) -> Reading:
         if self.kind == "choice":
             return read_choice(content, choices)
-        return read_integer(content) if self.kind == "integer" else Reading(content or None)
+        return read_integer(content) if self.kind == "integer" else read_expression(content)
 
 
 _REFERS = re.compile(
