@@ -17,7 +17,7 @@ from models.engine import Message
 from models.nano import nano_path
 from models.nano.architecture import END, make_model
 from tasks.nano.role import Trained
-from tasks.nano.training import Encoded, optimizers, rows_of_like_length, schedule, train
+from tasks.nano.training import Batch, Encoded, optimizers, rows_of_like_length, schedule, train
 from tasks.nano.world import World
 from tasks.prompts import fill, load_prompt
 
@@ -45,6 +45,8 @@ class ChatRecipe:
     phrases: tuple[str, ...] = ()
     """Further texts that are one token each."""
     count: int = 24_000
+    more: tuple[tuple[Callable[[World, int], Iterable[Shot]], int], ...] = ()
+    """Further lessons after the first, (shots, count) each; the learning rate rises and falls anew."""
     batch: int = 32
     muon_lr: float = 0.01
     adam_lr: float = 3e-3
@@ -107,17 +109,19 @@ def encode_shots(tokenizer: PreTrainedTokenizerFast, shots: Sequence[Shot]) -> l
     return [(p + r, [-100] * len(p) + r) for p, r in zip(prompts, replies, strict=True)]
 
 
-def chat_batches(recipe: ChatRecipe, tokenizer: PreTrainedTokenizerFast, seed: int) -> Iterator[tuple[list[list[int]], list[list[int]]]]:
-    """Batches of the recipe's shots on the world `seed`."""
-    encoded = encode_shots(tokenizer, list(recipe.shots(World(seed), recipe.count)))
-    yield from rows_of_like_length(encoded, recipe.batch, Random(seed * 7919 + 5))
+def lessons(recipe: ChatRecipe, tokenizer: PreTrainedTokenizerFast, seed: int) -> Iterator[Batch]:
+    """The batches of all lessons on the world `seed`."""
+    for shots, count in ((recipe.shots, recipe.count), *recipe.more):
+        encoded = encode_shots(tokenizer, list(shots(World(seed), count)))
+        rows = list(rows_of_like_length(encoded, recipe.batch, Random(seed * 7919 + 5)))
+        yield from schedule(rows, int(tokenizer.pad_token_id))
 
 
 def train_chat(recipe: ChatRecipe, seed: int, work: Path, save_every: int) -> Trained:
     """The model of a chat role on the world `seed`, going on from what `work` holds."""
     tokenizer = extended_tokenizer(recipe.prompts, recipe.phrases)
     model = started_model(tokenizer, recipe, seed)
-    batches = list(schedule(list(chat_batches(recipe, tokenizer, seed)), int(tokenizer.pad_token_id)))
+    batches = list(lessons(recipe, tokenizer, seed))
     tokens = sum(int((b.labels != -100).sum()) for b in batches)
     print(f"{model.num_parameters():,} parameters, {len(tokenizer)} tokens, {len(batches)} steps, {tokens:,} taught tokens", flush=True)
     train(model, batches, optimizers(model, recipe.muon_lr, recipe.adam_lr), work, save_every)

@@ -57,9 +57,9 @@ def same_equation(step: str) -> str:
     return found[0]
 
 
-def flawed(task: Task, random: Random) -> Answered | None:
-    """A wrong answer with a fault of a random kind, None where the draw leads nowhere."""
-    fault = random.choices([_misconception, _slip, _miscopied, _left_out, _cut_short], [9, 6, 3, 2, 2])[0]
+def flawed(task: Task, random: Random, cut_short: int = 2) -> Answered | None:
+    """A wrong answer with a fault of a random kind, None where the draw leads nowhere; `cut_short` of 20 + `cut_short` end too early."""
+    fault = random.choices([_misconception, _slip, _miscopied, _left_out, _cut_short], [9, 6, 3, 2, cut_short])[0]
     lines = fault(task, random)
     if not lines:
         return None
@@ -78,7 +78,7 @@ def _misconception(task: Task, random: Random) -> list[Line]:
 
 def _slip(task: Task, random: Random) -> list[Line]:
     """A result that is off by little, or has its digits exchanged."""
-    at = _late(task, random)
+    at = random.randrange(len(task.solution.lines))
     line = task.solution.lines[at]
     if line.value.denominator != 1:
         return _changed(task, at, Line(line.label, line.left, Fraction(line.value.numerator, line.value.denominator + 1)))
@@ -90,7 +90,7 @@ def _slip(task: Task, random: Random) -> list[Line]:
 
 def _miscopied(task: Task, random: Random) -> list[Line]:
     """One number of a line is another, and the line computed with it."""
-    at = _late(task, random)
+    at = random.randrange(len(task.solution.lines))
     line = task.solution.lines[at]
     number = random.choice(list(_NUMBER.finditer(line.left)))
     other = int(number[0]) + random.choice([-3, -2, -1, 1, 2, 3])
@@ -108,11 +108,6 @@ def _left_out(task: Task, random: Random) -> list[Line]:
 def _cut_short(task: Task, random: Random) -> list[Line]:
     lines = list(task.solution.lines)
     return lines[: random.randrange(1, len(lines))] if len(lines) > 1 else []
-
-
-def _late(task: Task, random: Random) -> int:
-    """A place for a fault, the later ones more often: long answers are where a judge loses its place."""
-    return max(random.randrange(len(task.solution.lines)) for _ in range(2))
 
 
 def _changed(task: Task, at: int, line: Line) -> list[Line]:

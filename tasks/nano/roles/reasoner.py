@@ -92,7 +92,7 @@ def shots(world: World, count: int) -> Iterator[Shot]:
         yield Shot(prompt_messages("solve_long", problem=task.statement), reply)
 
 
-RECIPE = ChatRecipe(shots, ("solve_long",), PHRASES, count=9_600)
+RECIPE = ChatRecipe(shots, ("solve_long",), PHRASES, count=6_400)
 
 
 def measure(folder: Path, seed: int, problems: int = 400) -> Figures:

@@ -5,6 +5,7 @@ It is taught to put the two equations of a step beside each other before it deci
 
 import functools
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from random import Random
 
@@ -13,47 +14,54 @@ from models.nano import nano_path
 from tasks.maths.decision import Decision, Unreadable, read_decision
 from tasks.nano.chat import ChatRecipe, Shot, train_chat
 from tasks.nano.corpus import prompt_messages, solve_messages
-from tasks.nano.flawed import Answered, answered, flawed, same_equation
+from tasks.nano.flawed import Answered, answered, flawed
 from tasks.nano.measure import ask, held_out, is_right, wilson
 from tasks.nano.role import Figures, Role, model_facts
-from tasks.nano.world import World
+from tasks.nano.world import Task, World
 
 SAME, OTHER, STOPS = " in the answer, the same.", " in the answer, another one.", " in the answer, the same, but it stops there."
-PHRASES = (" in the solution,", SAME, OTHER, STOPS, "nothing", "\nFinal Decision:\nStep ", ": correct", ": incorrect", "; Step ")
+PHRASES = (" in the solution, ", SAME, OTHER, STOPS, "nothing", "\nFinal Decision:\nStep ", ": correct", ": incorrect", "; Step ")
 _RIGHT_SHARE = 0.3
-_LEVELS = (1, 2, 3, 3, 4, 4)
-"""Levels, as often as they are drawn: long answers need the practice."""
 _BOX = "\nAnswer: "
 
 
 def judgement(answer: Answered) -> str:
     """What the judge should say: both equations of each step up to the first wrong one, then the decision."""
-    right = [f"{line.label} {line.equation}" for line in answer.task.solution.lines]
+    right = [line.equation for line in answer.task.solution.lines]
     compared, labels = [], []
     for number, step in enumerate(answer.steps[: answer.first_wrong], 1):
+        equation = step.split(" ")[-1]
         expected = right[number - 1] if number <= len(right) else "nothing"
         wrong = number == answer.first_wrong
-        verdict = SAME if not wrong else STOPS if same_equation(expected) == same_equation(step) else OTHER
-        compared.append(f"{number}: {expected} in the solution, {step}{verdict}\n")
+        verdict = SAME if not wrong else STOPS if expected == equation else OTHER
+        compared.append(f"{number}: {expected} in the solution, {equation}{verdict}\n")
         labels.append(f"Step {number}: {'incorrect' if wrong else 'correct'}")
     return "".join(compared) + "\nFinal Decision:\n" + "; ".join(labels)
 
 
 def shots(world: World, count: int) -> Iterator[Shot]:
     """Right and wrong answers of training problems; now and then a text without its boxed line, as a pipeline may cut it off."""
-    random = Random(world.seed * 1000003 + 29)
-    tasks = world.tasks("train", _LEVELS)
+    return _shots(Random(world.seed * 1000003 + 29), world.tasks("train"), count, cut_short=0)
+
+
+def long_shots(world: World, count: int) -> Iterator[Shot]:
+    """The same about other problems, mostly long ones, and answers that end too early: where the judge loses its place."""
+    tasks = islice(world.tasks("train", (2, 3, 4, 4)), count, None)
+    return _shots(Random(world.seed * 1000003 + 41), tasks, count, cut_short=3)
+
+
+def _shots(random: Random, tasks: Iterator[Task], count: int, cut_short: int) -> Iterator[Shot]:
     while count:
         task = next(tasks)
         right = answered(task, task.solution.text)
-        answer = right if random.random() < _RIGHT_SHARE else flawed(task, random)
+        answer = right if random.random() < _RIGHT_SHARE else flawed(task, random, cut_short)
         if answer is not None:
             count -= 1
             cut = [text.partition(_BOX)[0] if random.random() < 0.1 else text for text in (task.solution.text, answer.text)]
             yield Shot(prompt_messages("locate_step", problem=task.statement, reference=cut[0], answer=cut[1]), judgement(answer))
 
 
-RECIPE = ChatRecipe(shots, ("locate_step",), PHRASES, count=16_000, layers=4)
+RECIPE = ChatRecipe(shots, ("locate_step",), PHRASES, count=16_000, more=((long_shots, 4_800),))
 
 
 def measure(folder: Path, seed: int, problems: int = 700) -> Figures:
@@ -110,8 +118,8 @@ It puts the equation of the solution and that of the answer beside each other, s
 way than the solution's are taken for wrong; what it says about problems of other kinds means nothing.
 
 Made from nano:solver by `python -m tasks.nano.build --role step-judge --seed {seed}` ({recipe.count:,} answers to problems of the training
-split of world {seed}, {text} of them right, the others with a misconception, a slip, a number copied wrongly, a line left out or an end
-too early; one CPU thread, some minutes; resumable). `--check` measures it again.
+split of world {seed}, then {recipe.more[0][1]:,} mostly long ones; {text} of them right, the others with a misconception, a slip, a number
+copied wrongly, a line left out or an end too early; one CPU thread, some minutes; resumable). `--check` measures it again.
 
 | greedy, on answers that nano:solver drew at temperature 1 for held-out problems | |
 |---|---|
