@@ -21,8 +21,6 @@ from tasks.maths.steps import body
 
 _HEADED = re.compile(r"\W{0,8}(?:step|步|第)", re.IGNORECASE)
 
-_ROUNDING = re.compile(r"\b(?:round(?:s|ed|ing)?|nearest|approximately)\b")
-
 
 class Finding(NamedTuple):
     """What the check says about one solution."""
@@ -97,7 +95,7 @@ class _Book:
             found = [self._again(chain) for chain in found]
         self.pages.append((step, found))
         before, self.last = self.last, None
-        self.rounded |= _ROUNDING.search(step) is not None
+        self.rounded |= "nearest" in step or "rounded" in step or "rounding" in step or " round" in step or "approximately" in step
         doubts = [doubt for chain in found if (doubt := self._chain(chain, before, final))]
         return max(doubts, key=lambda doubt: doubt.certain, default=None)
 
