@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from tasks.aops.parse.doubts import Doubt
-from tasks.aops.parse.tokens import HOLE, HOLES, Masked, Region
+from tasks.aops.parse.tokens import FIRST_HOLE, HOLE, HOLES, Masked, Region
 
 _COMMAND = r"(?:\\(?:textbf|textrm|textit|text|mathbf|mathrm|mathit|boldsymbol|bold|bf|rm|mbox|hbox)(?![a-zA-Z])\s*)"
 _GAP = r"(?:\\[ ,;:!]|~|\s|\\q?quad(?![a-zA-Z]))*"
@@ -83,14 +83,15 @@ def _runs(markers: list[Marker]) -> list[list[Marker]]:
 
 def _markers(masked: Masked, start: int, end: int) -> Iterator[Marker]:
     """Every `(A)` to `(E)` between two places of the masked text, in order."""
-    text = masked.text
-    for match in _HOLE_OR_MARKER.finditer(text[start:end]):
+    text = masked.text[start:end]
+    in_text = "E)" in text or "E." in text
+    for match in (_HOLE_OR_MARKER if in_text else HOLES).finditer(text):
         place = start + match.start()
-        if match[1] or match[2]:
+        if ord(match[0][0]) < FIRST_HOLE:
             yield Marker(match[1] or match[2], place, start + match.end(), form="text")
             continue
-        region = masked.region(text[place])
-        if region.is_maths:
+        region = masked.region(match[0])
+        if region.is_maths and any(sign in region.inner for sign in ").:"):
             yield from _markers_in_maths(region, place)
 
 

@@ -1,9 +1,11 @@
 """Which sections after the problem are solutions, which belong to one, and which fall away (videos, notes, links)."""
 
+import functools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
 from tasks.aops.parse.doubts import Doubt
 from tasks.aops.parse.tokens import HOLES, Masked
@@ -21,7 +23,7 @@ _PLURAL = re.compile(r"(?:all |possible |full )?solutions\b(?! ?\d)", re.IGNOREC
 _NUMBER = re.compile(r"solu?tion ?#?(\d+)", re.IGNORECASE)
 _ASIDE = re.compile(
     r"diagram|figure|notes?\b|footnote|remarks?\b|claim|lemma|comment|discussion|hints?\b|motivation|background|generali[sz]ation|extension|trivia|credits?|"
-    r"clarification|resources|common mistakes|explanation|similar|related|.*\bnotice|answer key|choices|answer choices",
+    r"clarification|resources|common mistakes|explanation|similar|related|.*\bnotice|answer key|choices|answer choices|problem",
     re.IGNORECASE,
 )
 _LINKS = re.compile(r"\{\{[^{}]*\}\}|\[\[[^\[\]]*\]\]|\[?https?://[^\s\]]*\]?|^[*#:~].*$|__[A-Z]+__", re.MULTILINE)
@@ -54,17 +56,28 @@ def solution_parts(masked: Masked, after: list[Section]) -> tuple[list[SolutionP
         at += 1 + len(children)
         if seen_end:
             doubts.append(Doubt("headings_order", masked.offset(section.start), f"{section.title!r} behind the end"))
-        if _SEE.fullmatch(section.title):
-            seen_end = True
+        role = _role(section.title)
+        if role in ("end", "video"):
+            seen_end |= role == "end"
             doubts += _left_out(masked, section, children)
-        elif _VIDEO.search(section.title):
-            doubts += _left_out(masked, section, children)
-        elif _SOLUTION.search(section.title):
+        elif role == "solution":
             parts += _group(masked, section, children, doubts)
             numbers += [(int(m[1]), s) for s in (section, *children) if (m := _NUMBER.search(s.title)) and not _VIDEO.search(s.title)]
-        elif not _ASIDE.match(section.title) and not re.fullmatch(r"problem.*", section.title, re.IGNORECASE):
+        elif role == "unknown":
             doubts.append(Doubt("unknown_section", masked.offset(section.start), section.title))
     return parts, doubts + list(_order(masked, numbers, parts))
+
+
+@functools.lru_cache(maxsize=4096)
+def _role(title: str) -> Literal["end", "video", "solution", "aside", "unknown"]:
+    """What a section behind the problem is, by its title."""
+    if _SEE.fullmatch(title):
+        return "end"
+    if _VIDEO.search(title):
+        return "video"
+    if _SOLUTION.search(title):
+        return "solution"
+    return "aside" if _ASIDE.match(title) else "unknown"
 
 
 def _order(masked: Masked, numbers: list[tuple[int, Section]], parts: list[SolutionPart]) -> Iterator[Doubt]:

@@ -184,15 +184,25 @@ class _Masker:
             return self._doubt("stray_tag", opening)
         if opening[3].rstrip().endswith("/"):
             return self._cut(None, opening.start(), opening.end())
-        close = None if tag in self._endless else _CLOSE[tag].search(self._page, opening.end())
-        if close is None:
-            self._endless.add(tag)
+        start, end = self._close(tag, opening.end())
+        if start < 0:
             return self._doubt("unclosed_tag", opening)
-        inner = self._page[opening.end() : close.start()]
+        inner = self._page[opening.end() : start]
         kind = _TAG_KINDS[tag]
         if kind != "literal" and _runs_on(inner):
             return self._doubt("unclosed_tag", opening)
-        return self._hole(kind, opening, close.end(), inner)
+        return self._hole(kind, opening, end, inner)
+
+    def _close(self, tag: str, begin: int) -> tuple[int, int]:
+        """Where the end tag begins and ends; (-1, -1) without one. As it is written as a rule, else with spaces or in capitals."""
+        plain = f"</{tag}>"
+        start = self._page.find(plain, begin)
+        if start >= 0 and "<" not in self._page[begin:start]:
+            return start, start + len(plain)
+        close = None if tag in self._endless else _CLOSE[tag].search(self._page, begin)
+        if close is None:
+            self._endless.add(tag)
+        return close.span() if close else (-1, -1)
 
     def _until(self, opening: re.Match[str], closing: str, kind: RegionKind) -> int:
         end = -1 if closing in self._endless else self._page.find(closing, opening.end())

@@ -3,6 +3,7 @@
 Works on what `tokens.mask` leaves: here every `{{` is a template and every `==` a heading.
 """
 
+import functools
 import html
 import re
 from collections.abc import Callable, Iterator
@@ -70,17 +71,23 @@ def sections(masked: Masked) -> list[Section]:
     starts = [m.start() for m in found] + [len(masked.text)]
     out = [Section(0, "", 0, 0, starts[0])]
     for match, end in zip(found, starts[1:], strict=True):
-        title = " ".join(HOLES.sub("", _HTML.sub("", match[2].replace("'''", "").replace("''", ""))).split())
-        out.append(Section(min(len(match[1]), len(match[3])), title, match.start(), match.end(), end))
+        out.append(Section(min(len(match[1]), len(match[3])), _title(match[2]), match.start(), match.end(), end))
     return out
+
+
+@functools.lru_cache(maxsize=4096)
+def _title(written: str) -> str:
+    """A heading without markup."""
+    return " ".join(HOLES.sub("", _HTML.sub("", written.replace("'''", "").replace("''", ""))).split())
 
 
 def broken_structure(masked: Masked) -> Iterator[Doubt]:
     """What does not close: headings, templates and links."""
     yield from _broken_headings(masked)
-    for code, whole, end in (("unclosed_template", _TEMPLATE, _BRACES), ("unclosed_link", _ANY_LINK, _BRACKETS)):
-        if not end.search(masked.text):
-            continue
+    for code, whole, end, pair in (("unclosed_template", _TEMPLATE, _BRACES, "{{ }}"), ("unclosed_link", _ANY_LINK, _BRACKETS, "[[ ]]")):
+        signs = end.findall(masked.text)
+        if signs == pair.split() * (len(signs) // 2):
+            continue  # they open and close in turn
         rest = _blanked(whole, masked.text)
         for sign in end.finditer(rest):
             yield Doubt(code, masked.offset(sign.start()), rest[sign.start() : sign.start() + 40])
@@ -139,7 +146,9 @@ def plain(masked: Masked, text: str, signed: bool = False) -> str:
     if "&" in text:
         text = html.unescape(text).replace("\xa0", " ")
     text = HOLES.sub(lambda m: show(masked, m[0]), text)
-    return _ROWS.sub("\n\n", _LINE_ENDS.sub("\n", text)).strip()
+    if " \n" in text or "\n " in text or "\t" in text:
+        text = _LINE_ENDS.sub("\n", text)
+    return (_ROWS.sub("\n\n", text) if "\n\n\n" in text else text).strip()
 
 
 def _list_sign() -> Callable[[re.Match[str]], str]:
@@ -169,8 +178,9 @@ def _without_markup(text: str) -> str:
     if "<" in text:
         text = _SUB.sub(lambda m: f"${'_' if m[1].lower() == 'sub' else '^'}{{{m[2]}}}$", text)
         text = _HTML.sub("", _BREAK.sub("\n", text))
-    text = _RULE.sub("", _MAGIC.sub("", text))
-    return text.replace("'''", "").replace("''", "")
+    if "__" in text or "----" in text:
+        text = _RULE.sub("", _MAGIC.sub("", text))
+    return text.replace("'''", "").replace("''", "") if "''" in text else text
 
 
 def without_names(text: str) -> str:
@@ -184,6 +194,7 @@ def without_names(text: str) -> str:
     return _CREDIT.sub("", text) if " by " in text or "redit" in text or "hanks to" in text else text
 
 
+@functools.lru_cache(maxsize=4096)
 def heading_without_name(title: str) -> str:
     """`Solution 3 by somebody` says no more than `Solution 3`."""
     return _BY.sub("", title).strip(" :-–—")
