@@ -113,7 +113,7 @@ def test_an_empty_file_gives_an_empty_file(tmp_path, mathmill):
 
 def test_every_stage_works_on_a_file_or_says_why_not(tmp_path, mathmill):
     source, target = write(tmp_path / "in.jsonl", GRADES), tmp_path / "out.jsonl"
-    works = {"verify", "solve", "contamination", "dedup"}
+    works = {"verify", "solve", "contamination", "dedup", "locate"}
     said = {}
     for stage in all_stages():
         if stage.name not in works:
