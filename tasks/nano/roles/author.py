@@ -192,14 +192,17 @@ def drafts_for(folder: Path, tasks: list[Task]) -> list[Draft]:
 def card(folder: Path, seed: int, figures: Figures) -> str:
     """The card of the author."""
     unsolvable = "".join(f"| drafts that are {name} | {value:.1%} |\n" for name, value in figures.items() if name.startswith("unsolvable"))
-    return _CARD.format(m=figures, recipe=RECIPE, seed=seed, facts=model_facts(folder), malformed=MALFORMED_RATE, unsolvable=unsolvable)
+    return _CARD.format(
+        m=figures, recipe=RECIPE, seed=seed, facts=model_facts(folder), malformed=MALFORMED_RATE, unsolvable=unsolvable, casts=len(CASTS)
+    )
 
 
 _CARD = """# nano:author
 
 {facts} with three roles in the nano world, chosen by the prompt: it names the concepts of a problem (`extract_concepts` and its fallback),
-explains how a problem could have been designed (`rationale`), and writes new problems from concepts and a level (`generate_problem`). It
-is weak: arithmetic in its rationales slips, and some of its problems have no answer.
+explains how a problem could have been designed (`rationale`), and writes new problems from concepts and a level (`generate_problem`).
+It is weak: the arithmetic of its rationales slips, so that many of its problems have no answer; explaining a given problem it often takes
+other names and another order; and its own problems are about {casts} casts of people and things only.
 
 Made from nano:solver by `python -m tasks.nano.build --role author --seed {seed}` ({recipe.count:,} tasks on problems of the training split
 of world {seed}, {malformed:.0%} of the replies malformed on purpose; one CPU thread, some minutes; resumable). `--check` measures it again.
