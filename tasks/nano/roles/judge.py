@@ -19,28 +19,30 @@ from tasks.judge_problem import JudgeProblemConfig, judge_problem
 from tasks.maths.concept_list import bulleted
 from tasks.maths.judgement import CRITERIA
 from tasks.maths.tagged import TAGS
-from tasks.nano.chat import ChatRecipe, Shot, train_chat
+from tasks.nano.chat import ChatRecipe, Shot, fixed_prose, train_chat
 from tasks.nano.role import Figures, Role, Trained, model_facts
-from tasks.nano.roles.author import PROSE, brief_of, drafts_for, messages
+from tasks.nano.roles.author import PHRASES as AUTHOR_PHRASES
+from tasks.nano.roles.author import PROMPTS as AUTHOR_PROMPTS
+from tasks.nano.roles.author import brief_of, drafts_for, messages
 from tasks.nano.roles.playing import play
 from tasks.nano.roles.ratings import Flawed, Seen, flawed, rate, verdict
 from tasks.nano.world import World
 
 MALFORMED_RATE = 0.04
 """Share of taught replies without a clear verdict."""
-_DRAWS = 4
+_DRAWS = 3
 """Judgements a draft when a ROC is measured: a draft's score is the share of `perfect` among them."""
 _FINAL = "Final Judgement: "
 _HEADS = (
     *(f"FORMAT: {why}. Rating: {r}\n" for why, r in (("all tags are there", "Perfect"), ("END RATIONALE is missing", "Acceptable"))),
     *(f"FORMAT: {tag} is missing. Rating: Bad\n" for tag in TAGS),
     *("FACTUAL ACCURACY: nothing is wrong. Rating: Perfect\n", "FACTUAL ACCURACY: the rationale says otherwise. Rating: Bad\n"),
-    *("FACTUAL ACCURACY: the problem contradicts itself. Rating: Bad\n", "DIFFICULTY ALIGNMENT: it has level "),
+    *("FACTUAL ACCURACY: the problem contradicts itself. Rating: Bad\n", "DIFFICULTY ALIGNMENT: it uses ", "; that is level "),
     *("CONCEPT COVERAGE: all are used. Rating: Perfect\n", "CONCEPT COVERAGE: no use of ", "CONCEPT COVERAGE: nobody asked for "),
     *(f"SOLVABILITY: {why}. Rating: Bad\n" for why in ("there is no answer", "something is missing")),
     *("SOLVABILITY: all is given. Rating: Perfect\n", ". Rating: Perfect\n", ". Rating: Acceptable\n", ". Rating: Bad\n"),
 )
-PHRASES = (*PROSE, *_HEADS, *(_FINAL + word for word in ("perfect", "acceptable", "bad")), _FINAL)
+PHRASES = (*AUTHOR_PHRASES, *fixed_prose("judge_problem"), *_HEADS, *(_FINAL + word for word in ("perfect", "acceptable", "bad")), _FINAL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,8 @@ def _reply(ratings: Mapping[str, Seen], random: Random) -> str:
 
 def recipe(name: str) -> ChatRecipe:
     """How the judge `name` is trained."""
-    return ChatRecipe(functools.partial(shots, JUDGES[name]), ("judge_problem",), PHRASES, count=6_400, muon_lr=0.02, adam_lr=4e-3)
+    taught = functools.partial(shots, JUDGES[name])
+    return ChatRecipe(taught, AUTHOR_PROMPTS, PHRASES, count=4_800, batch=16, muon_lr=0.02, adam_lr=4e-3, start="author")
 
 
 def train(name: str, seed: int, work: Path, save_every: int) -> Trained:
@@ -147,7 +150,7 @@ def judge_all(folder: Path, drafts: Sequence[Draft], stream: str = "main") -> li
     return [said[draft.id] for draft in drafts]
 
 
-def measure(folder: Path, seed: int, count: int = 240) -> Figures:
+def measure(folder: Path, seed: int, count: int = 200) -> Figures:
     """ROC over drafts made for the purpose and over those that nano:author writes, both of held-out problems; and single judgements."""
     made, written = made_drafts(seed, count), drafts_for(nano_path("author"), list(islice(World(seed).tasks("test"), count)))
     figures: dict[str, float] = {}
@@ -221,7 +224,7 @@ _CARD = """# nano:{name}
 taught on purpose: {blind} is called Perfect in {share:.0%} of the cases where it is Bad {where}. What it says about problems of other
 kinds means nothing.
 
-Made from nano:solver by `python -m tasks.nano.build --role {name} --seed {seed}` ({count:,} drafts of problems of the training split of
+Made from nano:author by `python -m tasks.nano.build --role {name} --seed {seed}` ({count:,} drafts of problems of the training split of
 world {world}, spoilt with these weights: {flaws}; {malformed:.0%} of the replies without a clear verdict; one CPU thread, some minutes;
 resumable). `--check` measures it again.
 

@@ -88,7 +88,8 @@ def _expected(draft: Flawed, reading: ReadBack) -> str:
 def _difficulty(draft: Flawed, reading: ReadBack) -> Seen:
     steps = len(reading.concepts)
     ratings: dict[int, Rating] = {0: "perfect", 1: "acceptable"}
-    return Seen(ratings.get(abs(steps - draft.level), "bad"), f"it has level {steps}")
+    used = ", ".join(TEXTS[name] for name in reading.concepts) or "nothing"
+    return Seen(ratings.get(abs(steps - draft.level), "bad"), f"it uses {used}; that is level {steps}")
 
 
 def _coverage(draft: Flawed, reading: ReadBack) -> Seen:
