@@ -6,7 +6,8 @@ misconceptions are caught except a share of the invited ones, which are carried 
 
 import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from random import Random
 
@@ -29,6 +30,8 @@ _SLIP_RATE = 0.15
 """Share of lines that are computed wrongly at first."""
 _DETOUR_RATE = 0.25
 """Share of concepts that are first tried by a misconception, and caught."""
+_INVITED_RATE = 0.7
+"""The same of concepts whose wording invites it, in the second lesson."""
 _OPERATION = re.compile(r"(\d+)([-+*/])(\d+)")
 
 
@@ -45,13 +48,13 @@ def proof(line: Line, value: str) -> str:
     return f"{number}{inverse}{second}={back}"
 
 
-def thinking(task: Task, working: Working, random: Random) -> str:
-    """The tries, checks and second tries that lead to `working`."""
+def thinking(task: Task, working: Working, random: Random, detours: Sequence[float]) -> str:
+    """The tries, checks and second tries that lead to `working`; `detours` is how often a misconception of each concept is tried first."""
     said, position = [], 0
     values = [task.composition.start]
-    for op, span in zip(task.composition.ops, working.spans, strict=True):
+    for op, span, detour in zip(task.composition.ops, working.spans, detours, strict=True):
         lines = working.lines[position : position + span]
-        if random.random() < _DETOUR_RATE and (tried := _tried(op.concept, values[-1], op.params, lines[0], random)):
+        if random.random() < detour and (tried := _tried(op.concept, values[-1], op.params, lines[0], random)):
             said.append(f"{TRY} {tried}.{READ}{NOT_MEANT}")
         said += [_attempts(line, random) for line in lines]
         position += span
@@ -82,17 +85,26 @@ def _attempts(line: Line, random: Random) -> str:
 def shots(world: World, count: int) -> Iterator[Shot]:
     """Problems of the training split with long replies."""
     random = Random(world.seed * 1000003 + 37)
-    tasks = world.tasks("train")
-    for _ in range(count):
-        task = next(tasks)
-        cues = cued(world, task)
-        firing = [w for at, w in wrong_workings(task) if cues[at] and random.random() < _UNCAUGHT_RATE]
-        working = random.choice(firing) if firing else task.solution
-        reply = f"{BEGIN}{thinking(task, working, random)}{END}{working.text}"
-        yield Shot(prompt_messages("solve_long", problem=task.statement), reply)
+    for task in islice(world.tasks("train"), count):
+        yield _shot(world, task, random, [_DETOUR_RATE] * task.level)
 
 
-RECIPE = ChatRecipe(shots, ("solve_long",), PHRASES, count=6_400)
+def invited_shots(world: World, count: int) -> Iterator[Shot]:
+    """The same about later problems; the misconception that a wording invites is mostly tried first, and caught."""
+    random = Random(world.seed * 1000003 + 43)
+    for task in islice(world.tasks("train"), 50_000, 50_000 + count):
+        yield _shot(world, task, random, [_INVITED_RATE if cue else _DETOUR_RATE / 2 for cue in cued(world, task)])
+
+
+def _shot(world: World, task: Task, random: Random, detours: Sequence[float]) -> Shot:
+    cues = cued(world, task)
+    firing = [w for at, w in wrong_workings(task) if cues[at] and random.random() < _UNCAUGHT_RATE]
+    working = random.choice(firing) if firing else task.solution
+    reply = f"{BEGIN}{thinking(task, working, random, detours)}{END}{working.text}"
+    return Shot(prompt_messages("solve_long", problem=task.statement), reply)
+
+
+RECIPE = ChatRecipe(shots, ("solve_long",), PHRASES, count=6_400, more=((invited_shots, 6_400),))
 
 
 def measure(folder: Path, seed: int, problems: int = 400) -> Figures:
@@ -134,7 +146,8 @@ wrongly at first and {detours:.0%} of the concepts are first tried by a misconce
 that the wording invites are not.
 
 Made from nano:solver by `python -m tasks.nano.build --role reasoner --seed {seed}` ({recipe.count:,} problems of the training
-split of world {seed}; one CPU thread, some minutes; resumable). `--check` measures it again.
+split of world {seed}, then {recipe.more[0][1]:,} in which an invited misconception is mostly tried first; one CPU thread, some minutes;
+resumable). `--check` measures it again.
 
 | greedy, held-out problems | |
 |---|---|
