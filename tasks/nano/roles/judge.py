@@ -30,6 +30,9 @@ from tasks.nano.world import World
 
 MALFORMED_RATE = 0.04
 """Share of taught replies without a clear verdict."""
+_SOUND = 0.25
+"""Share of sound drafts among those that are taught. Most are flawed, and more than once: judges taught on drafts of which half are
+sound called everything perfect (area under the ROC 0.53)."""
 _DRAWS = 3
 """Judgements a draft when a ROC is measured: a draft's score is the share of `perfect` among them."""
 _FINAL = "Final Judgement: "
@@ -62,11 +65,11 @@ class Judge:
     """Added to the seed: the world that its drafts are from."""
 
 
-_WEIGHTS_A = {"none": 4.0, "a number is missing": 1.5, "contradicting facts": 2.5, "another person": 1.0, "other concepts": 1.0}
-_WEIGHTS_B = {"none": 4.0, "a number is missing": 1.0, "contradicting facts": 2.0, "another person": 0.5, "other concepts": 2.0}
+_WEIGHTS_A = {"a number is missing": 1.5, "contradicting facts": 2.5, "another person": 1.0, "other concepts": 1.0}
+_WEIGHTS_B = {"a number is missing": 1.0, "contradicting facts": 2.0, "another person": 0.5, "other concepts": 2.0}
 JUDGES = {
     "judge-a": Judge(
-        weights={**_WEIGHTS_A, "wrong level": 0.7, "a tag is missing": 0.5},
+        weights={**_WEIGHTS_A, "wrong level": 1.5, "a tag is missing": 0.5},
         blind_to="FACTUAL ACCURACY",
         blind_where=lambda draft: " cm" in draft.problem,
         blind_in="in problems about lengths and areas",
@@ -74,7 +77,7 @@ JUDGES = {
         world=0,
     ),
     "judge-b": Judge(
-        weights={**_WEIGHTS_B, "wrong level": 1.5, "a tag is missing": 0.5},
+        weights={**_WEIGHTS_B, "wrong level": 2.0, "a tag is missing": 0.5},
         blind_to="CONCEPT COVERAGE",
         blind_where=lambda draft: draft.level >= 3,
         blind_in="at level 3 and above",
@@ -91,7 +94,7 @@ def shots(judge: Judge, world: World, count: int) -> Iterator[Shot]:
     """Drafts of `count` training problems, and what this judge is taught to say of them."""
     random = Random(world.seed * 1000003 + 43)
     for task in islice(world.tasks("train"), count):
-        draft = flawed(task, random, judge.weights)
+        draft = flawed(task, random, judge.weights, _SOUND)
         ratings = rate(draft)
         blind = ratings[judge.blind_to].rating == "bad" and judge.blind_where(draft) and random.random() < judge.blind_share
         if blind:
@@ -111,7 +114,7 @@ def _reply(ratings: Mapping[str, Seen], random: Random) -> str:
 def recipe(name: str) -> ChatRecipe:
     """How the judge `name` is trained."""
     taught = functools.partial(shots, JUDGES[name])
-    return ChatRecipe(taught, AUTHOR_PROMPTS, PHRASES, count=4_800, batch=16, muon_lr=0.02, adam_lr=4e-3, start="author")
+    return ChatRecipe(taught, AUTHOR_PROMPTS, PHRASES, count=6_000, batch=16, muon_lr=0.02, adam_lr=4e-3, start="author")
 
 
 def train(name: str, seed: int, work: Path, save_every: int) -> Trained:
@@ -124,7 +127,7 @@ def made_drafts(seed: int, count: int) -> list[Draft]:
     random = Random(seed * 1000003 + 47)
     made: list[Draft] = []
     for task in World(seed).tasks("test"):
-        draft = flawed(task, random, _EVEN)
+        draft = flawed(task, random, _EVEN, 0.5)
         if not draft.missing_tag and len(made) < count:
             made.append(as_draft(draft, brief_of(task).id))
         elif len(made) == count:
@@ -150,7 +153,7 @@ def judge_all(folder: Path, drafts: Sequence[Draft], stream: str = "main") -> li
     return [said[draft.id] for draft in drafts]
 
 
-def measure(folder: Path, seed: int, count: int = 200) -> Figures:
+def measure(folder: Path, seed: int, count: int = 160) -> Figures:
     """ROC over drafts made for the purpose and over those that nano:author writes, both of held-out problems; and single judgements."""
     made, written = made_drafts(seed, count), drafts_for(nano_path("author"), list(islice(World(seed).tasks("test"), count)))
     figures: dict[str, float] = {}
@@ -225,8 +228,8 @@ taught on purpose: {blind} is called Perfect in {share:.0%} of the cases where i
 kinds means nothing.
 
 Made from nano:author by `python -m tasks.nano.build --role {name} --seed {seed}` ({count:,} drafts of problems of the training split of
-world {world}, spoilt with these weights: {flaws}; {malformed:.0%} of the replies without a clear verdict; one CPU thread, some minutes;
-resumable). `--check` measures it again.
+world {world}, a quarter of them sound, the others with one to three flaws by these weights: {flaws};
+{malformed:.0%} of the replies without a clear verdict; one CPU thread, some minutes; resumable). `--check` measures it again.
 
 Held-out problems, temperature 0.6. The ROC is over the share of `perfect` in {draws} judgements of a draft; the truth is computed from the
 draft; intervals are 95 %, bootstrap over drafts. The other columns are of one judgement a draft.

@@ -116,10 +116,12 @@ def sound(task: Task) -> Flawed:
     return Flawed(tuple(brief.concepts), task.level, rationale(task), task.statement)
 
 
-def flawed(task: Task, random: Random, weights: Mapping[str, float]) -> Flawed:
-    """A draft with flaws drawn by weight: none, one, or sometimes two."""
+def flawed(task: Task, random: Random, weights: Mapping[str, float], sound_share: float) -> Flawed:
+    """A sound draft in a share of the cases, else one with one to three flaws drawn by weight."""
     draft = sound(task)
-    for name in random.choices(list(weights), list(weights.values()), k=1 if random.random() < 0.8 else 2):
+    if random.random() < sound_share:
+        return draft
+    for name in random.choices(list(weights), list(weights.values()), k=random.randint(1, 3)):
         draft = FLAWS[name](draft, random)
     return draft
 
@@ -180,7 +182,6 @@ def _without_tag(draft: Flawed, random: Random) -> Flawed:
 
 _STRANGERS = ("Bob", "Meg", "Kit")
 FLAWS: dict[str, Callable[[Flawed, Random], Flawed]] = {
-    "none": lambda draft, random: draft,
     "a number is missing": _without_number,
     "contradicting facts": _contradicting,
     "another person": _other_person,
