@@ -232,7 +232,8 @@ world {world}, a quarter of them sound, the others with one to three flaws by th
 {malformed:.0%} of the replies without a clear verdict; one CPU thread, some minutes; resumable). `--check` measures it again.
 
 Held-out problems, temperature 0.6. The ROC is over the share of `perfect` in {draws} judgements of a draft; the truth is computed from the
-draft; intervals are 95 %, bootstrap over drafts. The other columns are of one judgement a draft.
+draft; intervals are 95 %, bootstrap over drafts. The other columns are of one judgement a draft. An interval that holds 0.5 means that
+the judge is not shown to be better than chance there.
 
 | drafts | number | perfect in truth | area under the ROC | right verdict | called perfect though it is not | unknown | agreement with the \
 other judge |
