@@ -96,7 +96,7 @@ def test_a_shipped_tokenizer_is_the_one_its_role_declares(module):
 
 @pytest.mark.slow
 def test_a_role_is_built_from_end_to_end_and_its_check_reproduces_the_card(tmp_path):
-    recipe = replace(step_judge.RECIPE, count=96)
+    recipe = replace(step_judge.RECIPE, count=96, more=())
     measure = functools.partial(step_judge.measure, problems=24)
     role = Role("step-judge", functools.partial(train_chat, recipe), measure, "found", step_judge.card)
     build(role, 0, tmp_path / "work", tmp_path / "out", 2)
