@@ -252,16 +252,19 @@ def run_here(session: Session, inputs: dict[str, str], watcher: Watcher) -> list
 
 @contextmanager
 def _interruptible(session: Session) -> Iterator[None]:
-    """Ctrl-C is noted before it is raised: a KeyboardInterrupt that arrives amid a library's callback may be swallowed there."""
+    """Ctrl-C is noted before it is raised: a KeyboardInterrupt that arrives amid a library's callback may be swallowed there.
+    Where it is ignored, as for a shell's background job, it stays so.
+    """
 
     def note(number: int, frame: Any) -> None:
         session.stopping.set()
         signal.default_int_handler(number, frame)
 
-    if threading.current_thread() is not threading.main_thread():
+    before = signal.getsignal(signal.SIGINT)
+    if before == signal.SIG_IGN or threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGINT, note)
+    signal.signal(signal.SIGINT, note)
     try:
         yield
     finally:
