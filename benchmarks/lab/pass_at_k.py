@@ -12,7 +12,7 @@ from benchmarks.lab.statistics import Estimate, difference, estimate
 from tasks.evaluate import majority_correct, pass_at_k
 from tasks.nano_problems import as_problem
 
-PROBLEMS, SAMPLES, TEMPERATURE = 150, 32, 1.0
+PROBLEMS, SAMPLES, TEMPERATURE = 100, 32, 1.0
 KS = (1, 2, 4, 8, 16, 32)
 
 Scores = dict[str, list[list[float]]]

@@ -14,9 +14,9 @@ from benchmarks.lab.training import BATCH, EPOCHS, train_replies
 from tasks.nano.roles.solver import Recipe
 from tasks.nano_problems import as_problem
 
-ROWS = (100, 200, 400, 800)
+ROWS = (100, 400)
 LR = 1e-4
-SNAPSHOT_PROBLEMS = 300
+SNAPSHOT_PROBLEMS = 200
 
 
 def run(work: Path, seeds: Sequence[int], plots: Path) -> None:

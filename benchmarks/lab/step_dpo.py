@@ -38,7 +38,7 @@ class Size:
     """Pairs that every arm of a seed trains on."""
     held_out: int = 48
     """Pairs of other problems, for the reward curves."""
-    test: int = 250
+    test: int = 200
     validation: int = 150
     draws: int = 4
     """Replies a problem at temperature 0.7, beside the greedy one."""
