@@ -67,7 +67,7 @@ def _wrong(problems: Sequence[Problem], asked: Asked) -> list[Rollout]:
     for problem in problems:
         rollouts = [r for r in asked.rollouts if r.problem_id == problem.id]
         verdicts = [v for v in asked.verdicts if v.problem_id == problem.id]
-        found += [row for row in wrong_replies(problem, rollouts, verdicts, config) if isinstance(row, Rollout)]
+        found += [row for row in wrong_replies(problem, rollouts, verdicts, None, config) if isinstance(row, Rollout)]
     return found
 
 
