@@ -150,18 +150,28 @@ from flows.services import prefect_api
 root = Path(sys.argv[1])
 with prefect_api(root):
     from prefect.client.orchestration import get_client
+    from prefect.exceptions import ObjectNotFound
     from flows.review_form import review
 asked, described = [], []
-run = threading.Thread(target=lambda: asked.append(review("step_dpo", store=str(root), patience_s=300)))
+run = threading.Thread(target=lambda: asked.append(review("step_dpo", store=str(root), patience_s=300)), daemon=True)
 run.start()
+
+def form(client):
+    # (run, text) of the form that waits; a run is paused a moment before its form is there
+    for found in client.read_flow_runs():
+        if found.state and found.state.is_paused():
+            try:
+                return found.id, client.read_flow_run_input(found.id, found.state.state_details.run_input_keyset["description"])
+            except ObjectNotFound:
+                return None
+
 with get_client(sync_client=True) as client:
     for given in json.loads(sys.argv[2]):
-        while not (paused := [r for r in client.read_flow_runs() if r.state and r.state.is_paused()]):
+        while (there := form(client)) is None:
             assert run.is_alive(), "the run ended before it asked"
             time.sleep(0.2)
-        form = paused[0].state.state_details.run_input_keyset
-        described.append(client.read_flow_run_input(paused[0].id, form["description"]))
-        client.resume_flow_run(paused[0].id, run_input=given)
+        described.append(there[1])
+        client.resume_flow_run(there[0], run_input=given)
 run.join()
 print(json.dumps({"asked": asked, "described": described}))
 """
