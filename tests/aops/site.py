@@ -27,7 +27,7 @@ def config(server: WikiServer, contests: tuple[tuple[str, int], ...] = SMALL, **
     """Crawling those contests from that server, as fast as a loopback server allows."""
     years = tuple(sorted({year for _, year in contests}))
     given = {"contests": tuple(dict.fromkeys(kind for kind, _ in contests)), "years": years, "contact": CONTACT, "accept_terms": True}
-    return CrawlConfig(**({**given, "site": server.url, "min_interval_s": 0.0, "timeout_s": 5.0, "max_requests_per_run": 1000} | more))
+    return CrawlConfig(**({**given, "site": server.url, "min_interval_s": 0.0, "timeout_s": 60.0, "max_requests_per_run": 1000} | more))
 
 
 @dataclass
