@@ -150,7 +150,7 @@ from flows.services import prefect_api
 root = Path(sys.argv[1])
 with prefect_api(root):
     from prefect.client.orchestration import get_client
-    from prefect.exceptions import ObjectNotFound
+    from httpx import HTTPStatusError
     from flows.review_form import review
 asked, described = [], []
 run = threading.Thread(target=lambda: asked.append(review("step_dpo", store=str(root), patience_s=300)), daemon=True)
@@ -162,7 +162,8 @@ def form(client):
         if found.state and found.state.is_paused():
             try:
                 return found.id, client.read_flow_run_input(found.id, found.state.state_details.run_input_keyset["description"])
-            except ObjectNotFound:
+            except HTTPStatusError as error:
+                assert error.response.status_code == 404, error
                 return None
 
 with get_client(sync_client=True) as client:
